@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * crypto/takakrypt.h - the TAKA format and the keys it needs, as a library.
+ *
+ * Owns: the bytes of FORMAT.md, the file keys inside them, the policy keys
+ * (key encryption keys, "kek") in memory.  Knows nothing of policies, guard
+ * points or the kernel.  Never prints, never exits.  Only crypto/aead.c
+ * includes OpenSSL.
+ *
+ * Every function returns 0 or a negative number: -errno for the system's
+ * errors, -TK_E_* for those of the format.  Outputs are named ret_* and are
+ * untouched on failure.
+ */
+#ifndef TAKAKRYPT_H
+#define TAKAKRYPT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define TK_MAGIC "TAKA"
+#define TK_KEK_SIZE 32	      /* bytes of a policy key */
+#define TK_KEY_ID_MAX 255     /* FORMAT.md, Header: key_id_len */
+#define TK_HEADER_V2_SIZE 512 /* FORMAT.md: the version 2 header is one sector */
+#define TK_CHUNK_LOG2_MIN 12
+#define TK_CHUNK_LOG2_MAX 24
+#define TK_CHUNK_LOG2_DEFAULT 16
+#define TK_HEADER_MAX (72 + TK_KEY_ID_MAX + 40 + 512) /* enough to parse any header */
+
+enum tk_algorithm {
+	TK_AES_256_GCM = 1,
+	TK_CHACHA20_POLY1305 = 2,
+};
+
+/*
+ * Errors of the format, in the order of FORMAT.md "Reader's checks".
+ * tk_error_name() gives the word that vectors/manifest.json uses.
+ */
+enum tk_format_error {
+	TK_E_FIRST = 10000,
+	TK_E_TRUNCATED = TK_E_FIRST,
+	TK_E_MAGIC,
+	TK_E_VERSION,
+	TK_E_ALGORITHM,
+	TK_E_KEY_ID_LEN,
+	TK_E_KEY_ID,
+	TK_E_FLAGS,
+	TK_E_RESERVED,
+	TK_E_CHUNK_LOG2,
+	TK_E_WRAP,
+	TK_E_KEY_VERSION,
+	TK_E_PADDING,
+	TK_E_LENGTH,
+	TK_E_NO_KEY, /* the key id or its version is not in the keyring */
+	TK_E_WRONG_KEY,
+	TK_E_AUTH,
+	TK_E_LAST = TK_E_AUTH,
+};
+
+/* The manifest's word for a -TK_E_* ("auth"), NULL for anything else. */
+const char *tk_error_name(int err);
+/* One line for people for any value these functions return; static storage. */
+const char *tk_strerror(int err);
+/* "aes-256-gcm" and "chacha20-poly1305"; parse returns -EINVAL for others. */
+const char *tk_algorithm_name(enum tk_algorithm algorithm);
+int tk_algorithm_parse(const char *name, enum tk_algorithm *ret_algorithm);
+
+/* A parsed and checked header.  Checked means: every check of FORMAT.md up to `length`. */
+struct tk_header {
+	uint32_t version;	/* 1 or 2 */
+	uint32_t algorithm;	/* enum tk_algorithm */
+	uint32_t size;		/* bytes of header: body starts here */
+	uint32_t chunk_log2;	/* version 2 only, else 0 */
+	uint32_t key_version;	/* version 2 only, else 0 */
+	uint64_t original_size; /* bytes of plaintext */
+	char key_id[TK_KEY_ID_MAX + 1];
+	uint8_t iv[12];
+	uint8_t tag[16];
+	uint8_t wrapped_key[40]; /* version 2 only */
+};
+
+/* True when the first four bytes are the magic (FORMAT.md "What counts as encrypted"). */
+bool tk_is_taka(const void *buf, size_t len);
+
+/*
+ * Checks the header in buf (len bytes from the start of a file of file_size
+ * bytes; give TK_HEADER_MAX bytes or the whole file).  Needs no key.
+ */
+int tk_header_parse(const void *buf, size_t len, uint64_t file_size, struct tk_header *ret_header);
+/* The same from a descriptor: `size` bytes of TAKA beginning at offset. */
+int tk_header_read(int fd, off_t offset, uint64_t size, struct tk_header *ret_header);
+
+/* ------------------------------------------------------------------ keys */
+
+/*
+ * Policy keys in locked, undumpable memory, wiped when freed.  Thread-safe.
+ * A key is a file of 32 raw bytes or 64 hex digits (a final newline is
+ * allowed), or a directory of such files named by version (1, 2, ...); the
+ * highest version is the current one.  A single file is version 1.
+ */
+struct tk_keyring;
+int tk_keyring_new(struct tk_keyring **ret_ring);
+void tk_keyring_free(struct tk_keyring *ring); /* NULL is fine */
+/*
+ * Reads a key from path and adds it under key_id, replacing a former one.
+ * -EACCES: a file that group or others can read or write, a directory they can write, an owner who is
+ * neither root nor the caller; -EINVAL: neither 32 bytes nor 64 hex digits, or a name in a directory that
+ * is no version (names with a leading dot are skipped); -ENOENT: also an empty directory; -EEXIST never.
+ * ret_why (may be NULL) then points to static text saying what was wrong.
+ */
+int tk_keyring_add_file(struct tk_keyring *ring, const char *key_id, const char *path, const char **ret_why);
+/* Adds raw bytes as one version (tests, other providers). */
+int tk_keyring_add(struct tk_keyring *ring, const char *key_id, uint32_t version,
+		   const uint8_t kek[TK_KEK_SIZE]);
+/* The current version of a key. -TK_E_NO_KEY. */
+int tk_keyring_current(const struct tk_keyring *ring, const char *key_id, uint32_t *ret_version);
+/* Copies a kek out; version 0 means the current one (format 1 files). The caller wipes with tk_wipe(). */
+int tk_keyring_get(const struct tk_keyring *ring, const char *key_id, uint32_t version,
+		   uint8_t ret_kek[TK_KEK_SIZE]);
+void tk_wipe(void *p, size_t len);
+int tk_random(void *buf, size_t len);
+
+/* -------------------------------------------------------- whole contents */
+
+struct tk_params {
+	enum tk_algorithm algorithm;
+	uint32_t version;    /* format: 1 or 2 */
+	uint32_t chunk_log2; /* format 2: TK_CHUNK_LOG2_MIN..MAX */
+	const char *key_id;
+	uint32_t key_version; /* 0: the ring's current one */
+};
+
+/* Called now and then with bytes of plaintext done; returning non-zero stops with -ECANCELED. */
+typedef int (*tk_progress)(void *ctx, uint64_t done, uint64_t total);
+
+/*
+ * Bytes of TAKA that `size` bytes of plaintext become.  -EINVAL: params; -EOVERFLOW: more than off_t holds,
+ * or (version 1) than one AEAD message may: 2^36 - 32 bytes with AES-256-GCM.
+ */
+int tk_sealed_size(const struct tk_params *params, uint64_t size, uint64_t *ret_size);
+
+/*
+ * Encrypts `size` bytes of in_fd from in_offset to out_fd from out_offset (positional I/O; neither
+ * descriptor's offset moves; out_fd is not truncated or synced; the ranges must not overlap in one file).
+ * The header is written last.  -EIO when in_fd ends early.
+ */
+int tk_encrypt_fd(const struct tk_keyring *ring, const struct tk_params *params, int in_fd, off_t in_offset,
+		  uint64_t size, int out_fd, off_t out_offset, tk_progress progress, void *ctx,
+		  uint64_t *ret_size);
+
+/*
+ * Decrypts the `size` bytes of TAKA at in_offset of in_fd to out_fd from out_offset.
+ * Each record (version 1: the whole body, in a first pass) is authenticated before any of its
+ * plaintext is written, and up to 1 MiB of plaintext nothing is written unless everything is authentic.
+ * Beyond that, records before a damaged one may have been written when -TK_E_AUTH is returned (version 1:
+ * only when the file changed between the passes): the caller discards what it has.
+ * The two ranges must not overlap in one file.  ret_header may be NULL.
+ */
+int tk_decrypt_fd(const struct tk_keyring *ring, int in_fd, off_t in_offset, uint64_t size, int out_fd,
+		  off_t out_offset, tk_progress progress, void *ctx, struct tk_header *ret_header);
+
+/* Decrypts nothing to anywhere: true authenticity of header and every record. */
+int tk_verify_fd(const struct tk_keyring *ring, int in_fd, off_t in_offset, uint64_t size,
+		 tk_progress progress, void *ctx);
+
+/* Header only: looks the key up, unwraps, checks the header's tag (version 1: key lookup only). */
+int tk_header_verify(const struct tk_keyring *ring, int fd, off_t offset, uint64_t size,
+		     struct tk_header *ret_header);
+
+/*
+ * Version 2: puts the file under another version of its policy key (0: the ring's current one) by
+ * replacing the header, in one write of TK_HEADER_V2_SIZE bytes at offset; same file key, the body is not
+ * touched, nothing is synced.  The old header is verified first.  -EINVAL: version 1 has no file key.
+ * ret_header may be NULL.
+ */
+int tk_header_rewrap(const struct tk_keyring *ring, int fd, off_t offset, uint64_t size, uint32_t key_version,
+		     struct tk_header *ret_header);
+
+/* SHA-256 of a file's whole contents; the descriptor's offset does not move.  -errno of pread(2). */
+int tk_sha256_fd(int fd, uint8_t ret[32]);
+
+#endif
