@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * bpf/judge.bpf.h - from an access to its answer: begin (where, who), then judge
+ * one or several actions by the guard point's policy (decide.h).
+ */
+#ifndef TK_JUDGE_BPF_H
+#define TK_JUDGE_BPF_H
+
+#include "audit.bpf.h"
+#include "identity.bpf.h"
+#include "place.bpf.h"
+
+/* Actions that touch contents: only these have a view. */
+#define TK_CONTENT_ACTIONS (TK_DATA_READ | TK_DATA_WRITE | TK_EXECUTE)
+
+/* The policy's verdict on a->request.action. */
+TK_GLOBAL __u32 tk_verdict(struct tk_access *a)
+{
+	struct tk_policy *policy;
+	__u32 index;
+
+	if (!a)
+		return TK_VERDICT_UNKNOWN;
+	index = a->policy;
+	if (index >= TK_MAX_POLICIES)
+		return TK_VERDICT_UNKNOWN;
+	index += a->request.slot * TK_MAX_POLICIES;
+	policy = bpf_map_lookup_elem(&policies, &index);
+	if (!policy)
+		return TK_VERDICT_UNKNOWN;
+	return tk_decide(&a->request, policy);
+}
+
+static __always_inline void tk_begin(struct tk_access *a, const struct tk_control *now)
+{
+	__builtin_memset(a, 0, sizeof(*a));
+	a->generation = now->generation;
+	a->ready = now->ready;
+	a->request.slot = TK_SLOT(a->generation);
+	a->verdict = TK_VERDICT_UNKNOWN;
+}
+
+/* Refuses for a reason of our own, not a rule's; told unless it is what an agent's restart makes usual. */
+static __always_inline int tk_refuse(struct tk_access *a, __u32 action, __u32 reason, int result)
+{
+	a->verdict = TK_VERDICT(TK_AUDIT, reason, TK_VERDICT_RULE(a->verdict));
+	tk_count(TK_COUNT_DENIED);
+	tk_tell(a, action, result);
+	return result;
+}
+
+/*
+ * Judges every action in the mask: they must all be permitted, in one and the same view.
+ * Returns enum tk_view (what the permitting rules say), or -EACCES.  Monitor mode permits what would be
+ * denied, in the plaintext view, because it must never break a program.
+ */
+TK_GLOBAL int tk_judge(struct tk_access *a, __u32 actions)
+{
+	int view = TK_VIEW_NONE;
+
+	if (!a)
+		return -EACCES;
+	if (a->guard_flags & TK_GUARD_VAULT)
+		return tk_refuse(a, actions, TK_GUARD_STRUCTURE, -EACCES);
+	if (tk_identify(a))
+		return tk_refuse(a, actions, TK_IDENTITY_UNKNOWN, -EACCES);
+	if (a->state != TK_STATE_DEAD) {
+		const struct tk_state *end = tk_state_at(a->request.slot, a->state);
+
+		if (!end)
+			return tk_refuse(a, actions, TK_PLACE_UNKNOWN, -EACCES);
+		tk_sets_add(a->request.resources, end->sets);
+	}
+	for (__u32 i = 0; i < TK_ACTION_COUNT; i++) {
+		__u32 action = 1 << i, effects;
+		int this_view;
+
+		if (!(actions & action))
+			continue;
+		a->request.action = action;
+		a->verdict = tk_verdict(a);
+		effects = TK_VERDICT_EFFECTS(a->verdict);
+		tk_count(TK_COUNT_DECISIONS);
+		if (!(effects & TK_PERMIT)) {
+			tk_count(TK_COUNT_DENIED);
+			if (a->mode != TK_MONITOR) {
+				if (effects & TK_AUDIT)
+					tk_tell(a, action, -EACCES);
+				return -EACCES;
+			}
+			tk_tell(a, action, 0);
+			this_view = TK_VIEW_PLAIN;
+		} else {
+			if (effects & TK_AUDIT)
+				tk_tell(a, action, 0);
+			this_view = effects & TK_APPLY_KEY ? TK_VIEW_PLAIN : TK_VIEW_RAW;
+		}
+		if (!(action & TK_CONTENT_ACTIONS))
+			continue;
+		if (view != TK_VIEW_NONE && view != this_view) {
+			if (a->mode != TK_MONITOR)
+				return tk_refuse(a, action, TK_SPLIT_VIEW, -EACCES);
+			this_view = TK_VIEW_PLAIN;
+		}
+		view = this_view;
+	}
+	return view;
+}
+
+#endif

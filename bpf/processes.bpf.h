@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * bpf/processes.bpf.h - the hooks on processes: what keeps a member of a process
+ * set from being somebody else's puppet, and what notices the agent's death and
+ * takes its commands.
+ */
+#ifndef TK_PROCESSES_BPF_H
+#define TK_PROCESSES_BPF_H
+
+#include "judge.bpf.h"
+#include "views.bpf.h"
+
+#define PTRACE_MODE_ATTACH 2
+
+/* The agent's mount namespace, learnt when it calls prctl(2) right after it has made itself known. */
+__u64 tk_agent_namespace;
+
+static __always_inline __u64 tk_mount_namespace(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	return (__u64)BPF_CORE_READ(task, nsproxy, mnt_ns);
+}
+
+/* A member's memory is open to its own set alone: ptrace, /proc/PID/mem, process_vm_readv, pidfd_getfd. */
+SEC("lsm/ptrace_access_check")
+int BPF_PROG(ptrace_access_check, struct task_struct *child, unsigned int mode, int ret)
+{
+	const struct tk_control *now = tk_control_now();
+	const struct tk_process *member, *tracer;
+	struct tk_access a;
+
+	if (ret)
+		return tk_answer(ret);
+	if (!now || !now->generation || !(mode & PTRACE_MODE_ATTACH) || tk_is_ours(now))
+		return 0;
+	if ((now->agent && child->tgid == (int)now->agent) || (now->loader && child->tgid == (int)now->loader))
+		return -EPERM; /* the programs let it pass, and it holds the keys */
+	member = tk_process_of(child, now->generation);
+	if (!member)
+		return 0;
+	tracer = tk_process_of(bpf_get_current_task_btf(), now->generation);
+	if (tracer) {
+		bool inside = true;
+
+		for (int i = 0; i < TK_SET_WORDS; i++)
+			inside &= !(member->sets[i] & ~tracer->sets[i]);
+		if (inside)
+			return 0;
+	}
+	tk_begin(&a, now);
+	return tk_answer(tk_refuse(&a, 0, TK_FOREIGN_TRACER, -EPERM));
+}
+
+/*
+ * Who executes a member's program while he is traced would be a puppet with its strings already tied: a tracer
+ * may write into him and let go.  cred_guard_mutex keeps new tracers out until the execve is done.
+ */
+SEC("lsm/bprm_check_security")
+int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
+{
+	const struct tk_control *now = tk_control_now();
+	const struct tk_process *member, *tracer;
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct tk_inode_key key;
+	struct tk_inode inode;
+
+	if (ret)
+		return tk_answer(ret);
+	if (!now || !now->generation || !BPF_CORE_READ(task, ptrace))
+		return 0;
+	tk_inode_read(&inode, (__u64)BPF_CORE_READ(bprm, file, f_inode));
+	tk_inode_key(&key, now->generation, &inode);
+	member = bpf_map_lookup_elem(&process_sets, &key);
+	if (!member)
+		return 0;
+	tracer = tk_process_of(BPF_CORE_READ(task, parent), now->generation);
+	for (int i = 0; i < TK_SET_WORDS; i++)
+		if (member->sets[i] & ~(tracer ? tracer->sets[i] : 0))
+			return -EPERM;
+	return 0;
+}
+
+#define PR_SET_MM 35
+#define PR_SET_MM_EXE_FILE 13
+#define PR_SET_MM_MAP 14
+
+/* Otherwise a process with CAP_SYS_RESOURCE could name any executable as its own. */
+SEC("lsm/task_prctl")
+int BPF_PROG(task_prctl, int option, unsigned long arg2, unsigned long arg3, unsigned long arg4,
+	     unsigned long arg5, int ret)
+{
+	const struct tk_control *now = tk_control_now();
+
+	if (ret)
+		return tk_answer(ret);
+	if (now && now->agent == bpf_get_current_pid_tgid() >> 32)
+		tk_agent_namespace = tk_mount_namespace();
+	if (now && now->generation && option == PR_SET_MM &&
+	    (arg2 == PR_SET_MM_EXE_FILE || arg2 == PR_SET_MM_MAP))
+		return -EPERM;
+	return 0; /* "not mine": the hook's own default, -ENOSYS, follows */
+}
+
+/* A process that starts in another mount namespace may soon open through mounts the agent has not seen. */
+SEC("lsm/bprm_committed_creds")
+int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
+{
+	const struct tk_control *now = tk_control_now();
+	struct tk_inode none = {};
+
+	if (now && now->ready && tk_mount_namespace() != tk_agent_namespace)
+		tk_notify(TK_NOTICE_MOUNT, &none, 0, 0, 0);
+	return 0;
+}
+
+#define SIGNAL_GROUP_EXIT 4
+
+/*
+ * Is the whole process ending?  A thread that ends by itself says nothing: the agent uses helpers for large
+ * files.  A signal that kills marks the group before the first of its threads goes.
+ */
+static __always_inline bool tk_group_exits(struct task_struct *task)
+{
+	return task->pid == task->tgid || BPF_CORE_READ(task, signal, flags) & SIGNAL_GROUP_EXIT;
+}
+
+/*
+ * The first thread of the agent that goes with it takes `ready` along.  The tracepoint comes before the
+ * descriptors are closed, so before fanotify answers what is pending with ALLOW.
+ */
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(sched_process_exit, struct task_struct *task)
+{
+	__u32 zero = 0;
+	struct tk_control *now = bpf_map_lookup_elem(&control, &zero);
+
+	if (now && now->agent && task->tgid == (int)now->agent && tk_group_exits(task)) {
+		now->ready = 0;
+		now->agent = 0;
+	}
+	if (now && now->loader && task->tgid == (int)now->loader)
+		now->loader = 0;
+	return 0;
+}
+
+/* The agent's door: struct tk_command as the packet of a test run.  Attached to nothing. */
+SEC("tc")
+int command(struct __sk_buff *skb)
+{
+	struct tk_command c;
+
+	if (bpf_skb_load_bytes(skb, 0, &c, sizeof(c)))
+		return -EINVAL;
+	if (c.state == TK_PLACES_CHANGED) {
+		__sync_fetch_and_add(&tk_rename_count, 1);
+		return 0;
+	}
+	if (c.state > TK_OPEN_READ || !c.inode.ino)
+		return -EINVAL;
+	return tk_set_state(&c.inode, c.state);
+}
+
+/*
+ * The reader's own descriptors and the inodes behind them, as the programs see inodes: stat(2) tells another
+ * device on btrfs, another number on overlayfs, and no generation on tmpfs.
+ */
+SEC("iter/task_file")
+int identify(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	struct tk_identified it = {};
+
+	if (!task || !file || task->tgid != (int)(bpf_get_current_pid_tgid() >> 32) || task->pid != task->tgid)
+		return 0;
+	it.fd = ctx->fd;
+	tk_inode_read(&it.inode, (__u64)BPF_CORE_READ(file, f_inode));
+	bpf_seq_write(ctx->meta->seq, &it, sizeof(it));
+	return 0;
+}
+
+#endif

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * bpf/views.bpf.h - the two views of a file, one at a time.  Owns the maps
+ * open_files and descriptions: who has a guarded file open, in which view, and
+ * whether the plaintext is there.
+ *
+ * Plaintext and raw bytes exclude each other like readers and writers of a lock,
+ * and the agent's transitions take part: everything changes under the entry's
+ * lock.  A description is counted in file_open, before the agent is asked, and
+ * uncounted in file_free_security, which runs for every description whose
+ * file_open ran, failed opens and killed openers included.
+ */
+#ifndef TK_VIEWS_BPF_H
+#define TK_VIEWS_BPF_H
+
+#include "audit.bpf.h"
+
+static __always_inline struct tk_bucket *tk_bucket(const struct tk_inode *inode)
+{
+	__u32 index = TK_BUCKET_OF(inode) & (TK_BUCKETS - 1);
+
+	return bpf_map_lookup_elem(&open_files, &index);
+}
+
+/* Under the bucket's lock: the inode's entry, or NULL. */
+static __always_inline struct tk_open_file *tk_find(struct tk_bucket *bucket, const struct tk_inode *inode)
+{
+	for (int i = 0; i < TK_BUCKET_FILES; i++) {
+		struct tk_open_file *file = &bucket->files[i];
+
+		if (file->inode.ino == inode->ino && file->inode.dev == inode->dev &&
+		    file->inode.igeneration == inode->igeneration)
+			return file;
+	}
+	return 0;
+}
+
+/* Under the bucket's lock: the inode's entry, in the place of one that says nothing if need be.  NULL: full. */
+static __always_inline struct tk_open_file *tk_find_or_make(struct tk_bucket *bucket, const struct tk_inode *inode)
+{
+	struct tk_open_file *file = tk_find(bucket, inode);
+
+	if (file)
+		return file;
+	for (int i = 0; i < TK_BUCKET_FILES; i++) {
+		file = &bucket->files[i];
+		if (file->plain || file->raw || file->state != TK_SEALED)
+			continue;
+		file->inode = *inode;
+		file->written = 0;
+		return file;
+	}
+	return 0;
+}
+
+/*
+ * Counts one more description.  0; -EBUSY when the raw view is asked for and the file is not sealed or open
+ * as plaintext; -ENOMEM.  The plaintext view never answers -EBUSY: the agent waits for raw readers to go.
+ */
+TK_GLOBAL int tk_view_enter(struct tk_access *a, __u32 view)
+{
+	struct tk_open_file *file;
+	struct tk_bucket *bucket;
+	struct tk_inode inode;
+	int err = -ENOMEM;
+
+	if (!a)
+		return -ENOMEM;
+	inode = a->inode;
+	bucket = tk_bucket(&inode);
+	if (!bucket)
+		return -ENOMEM;
+	bpf_spin_lock(&bucket->lock);
+	file = tk_find_or_make(bucket, &inode);
+	if (file) {
+		err = 0;
+		if (view == TK_VIEW_PLAIN)
+			file->plain++;
+		else if (file->state == TK_SEALED && !file->plain)
+			file->raw++;
+		else
+			err = -EBUSY;
+	}
+	bpf_spin_unlock(&bucket->lock);
+	return err;
+}
+
+/* Uncounts a description; tells the agent of the last one. */
+static __always_inline void tk_view_leave(const struct tk_inode *inode, __u32 view)
+{
+	struct tk_bucket *bucket = tk_bucket(inode);
+	struct tk_open_file *file;
+	bool last = false;
+
+	if (!bucket)
+		return;
+	bpf_spin_lock(&bucket->lock);
+	file = tk_find(bucket, inode);
+	if (file && view == TK_VIEW_PLAIN && file->plain)
+		last = --file->plain == 0;
+	else if (file && view == TK_VIEW_RAW && file->raw)
+		last = --file->raw == 0;
+	bpf_spin_unlock(&bucket->lock);
+	if (last)
+		tk_notify(TK_NOTICE_CLOSED, inode, 0, 0, view);
+}
+
+/*
+ * May an access in `view` go on through this description (NULL: it was opened before the policy was loaded)?
+ * 0, or the reason.  The raw view needs the file sealed; the plaintext view needs the plaintext there.
+ * `write` is noted under the same lock, so that no write escapes the seal.
+ */
+static __always_inline __u32 tk_view_holds(const struct tk_inode *inode, const struct tk_description *description,
+					   __u32 view, bool write, bool adopting)
+{
+	struct tk_bucket *bucket = tk_bucket(inode);
+	__u32 state = TK_SEALED, plain = 0;
+	struct tk_open_file *file;
+
+	if (!bucket)
+		return TK_NO_MEMORY;
+	if (description && description->view != view)
+		return TK_OTHER_VIEW; /* a descriptor that was passed on, or a policy that changed */
+	bpf_spin_lock(&bucket->lock);
+	file = tk_find(bucket, inode);
+	if (file) {
+		state = file->state;
+		plain = file->plain;
+		if (write && view == TK_VIEW_PLAIN && state != TK_OPEN_READ)
+			file->written = 1;
+	}
+	bpf_spin_unlock(&bucket->lock);
+	/*
+	 * A raw description is counted, so the agent unseals nothing while there is one: it goes on even while
+	 * somebody waits for the plaintext.  One from before the load is not, and must keep away from then on.
+	 */
+	if (view == TK_VIEW_RAW)
+		return state == TK_SEALED && (description || !plain) ? 0 : TK_OTHER_VIEW;
+	if (state == TK_OPEN || (state == TK_OPEN_READ && !write))
+		return 0;
+	/*
+	 * Opened before the load: plaintext perhaps, until the agent has looked.  Opened since: the agent died
+	 * before it answered, so the bytes are not plaintext.
+	 */
+	return !description && state == TK_SEALED && adopting ? 0 : TK_IN_TRANSITION;
+}
+
+/* Does anybody see this file as plaintext, or is it on its way? */
+static __always_inline bool tk_is_unsealed(const struct tk_inode *inode)
+{
+	struct tk_bucket *bucket = tk_bucket(inode);
+	struct tk_open_file *file;
+	bool unsealed = true;
+
+	if (!bucket)
+		return true;
+	bpf_spin_lock(&bucket->lock);
+	file = tk_find(bucket, inode);
+	unsealed = file && (file->state != TK_SEALED || file->plain);
+	bpf_spin_unlock(&bucket->lock);
+	return unsealed;
+}
+
+/* The agent's side of the lock: see tk_kernel_set_state(). */
+static __always_inline int tk_set_state(const struct tk_inode *inode, __u32 state)
+{
+	struct tk_bucket *bucket = tk_bucket(inode);
+	struct tk_open_file *file;
+	int err = 0;
+
+	if (!bucket)
+		return -ENOMEM;
+	bpf_spin_lock(&bucket->lock);
+	file = state == TK_SEALED ? tk_find(bucket, inode) : tk_find_or_make(bucket, inode);
+	if (!file)
+		err = state == TK_SEALED ? 0 : -ENOMEM;
+	else if (state == TK_UNSEALING && file->raw)
+		err = -EBUSY;
+	else if (state == TK_SEALING && file->plain)
+		err = -EBUSY;
+	else
+		file->state = state;
+	if (file && !err && state == TK_UNSEALING)
+		file->written = 0;
+	bpf_spin_unlock(&bucket->lock);
+	return err;
+}
+
+#endif
