@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * loader/policy/policy.h - from policy.json to what the kernel maps hold.
+ *
+ * Owns parsing, checking and compiling (POLICY.md).  It knows no BPF object and
+ * opens no map: it reads the policy's text and, in tk_resolve(), the machine's
+ * users, groups and executables.  Never prints: problems are collected in a
+ * struct tk_problems, each with its JSON pointer.
+ */
+#ifndef TK_POLICY_H
+#define TK_POLICY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "bpf/abi.h"
+#include "crypto/takakrypt.h"
+
+/* ---------------------------------------------------------------- problems */
+
+struct tk_problem {
+	bool warning;	/* an error refuses the policy; a warning is only told */
+	char *pointer;	/* RFC 6901, "/policies/documents/rules/1/users" */
+	char *message;	/* what was found, what was expected: one line, no full stop */
+};
+
+struct tk_problems {
+	struct tk_problem *items;
+	size_t count;
+	size_t errors;
+};
+void tk_problems_free(struct tk_problems *problems);
+
+/* ---------------------------------------------------------------- the compiled policy */
+
+struct tk_key_spec {
+	char *id;
+	char *provider; /* "file" */
+	char *path;	/* absolute */
+};
+
+/* How files below a guard point are encrypted; parallel to `policies`. */
+struct tk_encryption {
+	uint32_t key; /* index into keys; UINT32_MAX: the policy names none (then no rule may apply_key) */
+	enum tk_algorithm algorithm;
+	uint32_t chunk_log2;
+};
+
+struct tk_guard_spec {
+	char *name;
+	char *path; /* absolute, may hold globs */
+	uint32_t policy;
+	enum tk_mode mode;
+};
+
+/* One alternative of a process set, with the sets it belongs to. */
+struct tk_process_spec {
+	uint32_t set;	/* process set */
+	char *path;	/* glob or NULL */
+	char *name;	/* glob on the base name or NULL */
+	bool has_sha256;
+	uint8_t sha256[32];
+	char *pointer;	/* for warnings */
+};
+
+/* One user or group named by a user set. */
+struct tk_user_spec {
+	uint32_t set;
+	char *name;	/* name or decimal id */
+	bool group;
+	char *pointer;
+};
+
+/*
+ * Everything a generation is, before names are looked up on this machine.  Sets
+ * of one kind are numbered in the order of the text, over all policies.
+ */
+struct tk_compiled {
+	char **user_sets, **process_sets, **resource_sets; /* names */
+	size_t user_set_count, process_set_count, resource_set_count;
+
+	struct tk_rule *rules;
+	size_t rule_count;
+	struct tk_policy *policies;
+	struct tk_encryption *encryption;
+	size_t policy_count;
+
+	struct tk_key_spec *keys;
+	size_t key_count;
+	struct tk_guard_spec *guards;
+	size_t guard_count;
+	struct tk_process_spec *processes;
+	size_t process_count;
+	struct tk_user_spec *users;
+	size_t user_count;
+
+	struct tk_state *states; /* [0] dead, [1] start */
+	size_t state_count;
+};
+
+/*
+ * Parses, checks and compiles `text` (len bytes; need not be terminated).
+ * -EINVAL with at least one error in ret_problems when the policy is refused, -ENOMEM.
+ * Warnings may come with success.  The caller frees both.
+ */
+int tk_policy_compile(const char *text, size_t len, struct tk_compiled **ret_compiled,
+		      struct tk_problems *ret_problems);
+/* The same from a file.  -errno of the reading, or as above.  A policy over 16 MiB is refused (-EFBIG). */
+int tk_policy_load(const char *path, struct tk_compiled **ret_compiled, struct tk_problems *ret_problems);
+void tk_compiled_free(struct tk_compiled *compiled); /* NULL is fine */
+
+/* ---------------------------------------------------------------- this machine */
+
+struct tk_member_id {
+	uint32_t id; /* uid or gid */
+	struct tk_id_sets sets;
+};
+
+struct tk_member_process {
+	struct tk_inode exe;
+	struct tk_process process;
+};
+
+/* Names looked up: what goes into user_sets, group_sets and process_sets. */
+struct tk_resolved {
+	struct tk_member_id *users;
+	size_t user_count;
+	struct tk_member_id *groups;
+	size_t group_count;
+	struct tk_member_process *processes;
+	size_t process_count;
+};
+
+/*
+ * Looks up users, groups and executables.  Unknown ones are warnings, appended to
+ * problems.  Digests are computed of the files found.  -E2BIG past TK_MAX_MEMBERS.
+ */
+int tk_resolve(const struct tk_compiled *compiled, struct tk_resolved **ret_resolved,
+	       struct tk_problems *problems);
+void tk_resolved_free(struct tk_resolved *resolved);
+
+/*
+ * An inode's identity as the kernel programs see it: the superblock's device (from
+ * /proc/self/mountinfo, since btrfs answers stat with another), inode number, and
+ * i_generation (FS_IOC_GETVERSION; 0 where the filesystem keeps none).
+ */
+int tk_inode_of_fd(int fd, struct tk_inode *ret_inode);
+int tk_inode_of_path(const char *path, struct tk_inode *ret_inode);
+
+/* ---------------------------------------------------------------- questions */
+
+/* The resource sets `path` (below the guard point, no leading '/', "" for the guard point itself) is in. */
+void tk_resource_sets(const struct tk_compiled *compiled, const char *path, uint64_t ret_sets[TK_SET_WORDS]);
+
+/* "data_read" …; NULL for anything else. */
+const char *tk_action_name(uint32_t action);
+/* A single action's bit, 0 if there is none of that name. */
+uint32_t tk_action_parse(const char *name);
+const char *tk_reason_name(uint32_t reason);
+
+/*
+ * The guard points whose path pattern `path` lies in or is (absolute and normalised): the innermost one,
+ * with the part of path below it in *ret_below (points into path).  -ENOENT when there is none.
+ */
+int tk_guard_of_path(const struct tk_compiled *compiled, const char *path, size_t *ret_guard,
+		     const char **ret_below);
+
+/* fnmatch with `**`: POLICY.md's path globs, on whole paths. */
+bool tk_glob_match(const char *pattern, const char *path);
+
+/*
+ * Calls found() for every existing path that a glob (as in tk_glob_match) matches, until it answers other
+ * than 0, which is then returned.  Symbolic links to directories are followed, but not below `**`;
+ * directories that cannot be read are passed over.  -EINVAL: no glob; -E2BIG: 4 million directory entries
+ * looked at and no end; -ENOMEM.
+ */
+int tk_glob_expand(const char *pattern, int (*found)(void *ctx, const char *path), void *ctx);
+
+/* "users finance; processes editors; read, write → permit, apply_key".  The caller frees; NULL: no memory. */
+char *tk_rule_text(const struct tk_compiled *compiled, const struct tk_rule *rule);
+
+#endif
