@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * loader/agent/agent.h - what the files of the agent share: the filesystems it
+ * works on, the table of files, the journal's records, and who calls whom.
+ *
+ *	agent.c		birth, main loop, death
+ *	policy.c	which policy it works by
+ *	mounts.c	private mounts, bind mounts, fanotify marks; mountinfo.c reads /proc
+ *	fanotify.c	the only reader of permission events
+ *	file.c		the table: who waits for which file
+ *	workers.c	the threads that give files their turns
+ *	turn.c		one turn of a file: serve its openers, seal it after the last
+ *	contents.c	moves contents: unseal, seal, put back; bytes.c the small moves it is made of
+ *	journal.c	the records that make these moves safe
+ *	recover.c	completes or undoes what an earlier agent left
+ *	sweep.c		finds what still lies as plaintext
+ *	events.c	audit events as lines; log.c what went wrong
+ *	control.c	the socket; status.c what it answers; client.c the other end
+ *
+ * Locks.  agent->lock guards the table, the queues and the fields of a file
+ * that say so; it is never held over I/O.  Everything else of a file belongs to
+ * the worker that has its turn.  agent->policy_lock guards what a reload replaces.
+ * Order: policy_lock before lock.
+ */
+#ifndef TK_AGENT_H
+#define TK_AGENT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bpf/abi.h"
+#include "crypto/takakrypt.h"
+#include "loader/kernel/kernel.h"
+#include "loader/policy/policy.h"
+
+/* -------------------------------------------------------------- small things */
+
+static inline void tk_fd_close(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+static inline void tk_text_free(char **text)
+{
+	free(*text);
+}
+#define TK_AUTO_FD __attribute__((cleanup(tk_fd_close))) int
+#define TK_AUTO_TEXT __attribute__((cleanup(tk_text_free))) char *
+
+static inline void tk_unlock(pthread_mutex_t **mutex)
+{
+	pthread_mutex_unlock(*mutex);
+}
+/* Holds a mutex to the end of the block. */
+#define TK_HOLD(mutex)                                                         \
+	__attribute__((cleanup(tk_unlock), unused)) pthread_mutex_t *tk_held = \
+		(pthread_mutex_lock(mutex), (mutex))
+
+static inline void tk_rwlock_unlock(pthread_rwlock_t **lock)
+{
+	pthread_rwlock_unlock(*lock);
+}
+#define TK_HOLD_READ(rwlock)                                                                \
+	__attribute__((cleanup(tk_rwlock_unlock), unused)) pthread_rwlock_t *tk_held_read = \
+		(pthread_rwlock_rdlock(rwlock), (rwlock))
+
+static inline int tk_steal_fd(int *fd)
+{
+	int taken = *fd;
+
+	*fd = -1;
+	return taken;
+}
+
+/* Milliseconds of CLOCK_MONOTONIC. */
+static inline uint64_t tk_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* -------------------------------------------------------------- filesystems and places */
+
+#define TK_HANDLE_MAX 128 /* MAX_HANDLE_SZ */
+
+struct tk_handle {
+	uint32_t bytes;
+	int32_t type;
+	uint8_t data[TK_HANDLE_MAX];
+};
+
+/* One filesystem with guard points on it.  Lives as long as the agent. */
+struct tk_volume {
+	uint32_t dev;		   /* as in struct tk_inode */
+	int tree;		   /* keeps a detached clone of a mount of it: opens there reach no mark */
+	int mount;		   /* its root, as open_by_handle_at(2) wants it */
+	int vault;		   /* directory of the journal; -1 while it cannot be had (read-only) */
+	atomic_bool recovered;	   /* what an earlier agent left is done with or in the table */
+	uint32_t vault_generation; /* that the kernel programs know the vault in */
+	char *point;		   /* mount point it was cloned of, for people */
+	struct tk_volume *next;
+};
+
+/* How a file is encrypted, copied out of the policy so that it outlives a reload. */
+struct tk_recipe {
+	uint32_t algorithm; /* enum tk_algorithm; 0: the policy names no key */
+	uint32_t chunk_log2;
+	char key_id[TK_KEY_ID_MAX + 1];
+	char guard[TK_NAME_MAX];
+};
+
+/* A guard point the agent looks after. */
+struct tk_spot {
+	uint32_t id;   /* what struct tk_pending_open.guard says */
+	uint32_t spec; /* index into tk_compiled.guards */
+	uint32_t mode;
+	char *path;
+	struct tk_inode inode;
+	dev_t st_dev;	   /* stat's device: differs from inode.dev on btrfs */
+	char *root;	   /* path of the directory from the root of its filesystem, as mountinfo shows it */
+	bool whole;	   /* it is that root: the filesystem is marked */
+	bool marked;	   /* opens below it reach the agent */
+	char trouble[160]; /* why not */
+	uint32_t mount_id;
+	struct tk_volume *volume;
+	struct tk_recipe recipe;
+};
+
+/* The guard points of one generation. */
+struct tk_spots {
+	uint32_t generation;
+	struct tk_spot *items;
+	size_t count;
+};
+
+/* -------------------------------------------------------------- the journal */
+
+enum tk_record_state {
+	TK_RESTORE = 1,	 /* the file's content is the payload: ciphertext */
+	TK_WRITABLE = 2, /* the file's own content is the truth: plaintext */
+};
+
+#define TK_RECORD_NAME 48
+#define TK_PAYLOAD \
+	4096 /* offset of the payload in a record: a block, so that it can be shared (FICLONERANGE) */
+
+/* One not-sealed file, as the journal has it. */
+struct tk_record {
+	char name[TK_RECORD_NAME]; /* in the vault */
+	uint64_t sequence;
+	uint32_t state; /* enum tk_record_state */
+	bool fresh;	/* made for an empty file: never synced, nothing depends on it */
+	struct tk_inode inode;
+	struct tk_handle handle;
+	uint64_t payload_size;	      /* 0: none */
+	uint64_t plain_size;	      /* bytes of plaintext that were written at unseal */
+	struct timespec atime, mtime; /* that the payload goes with */
+	struct tk_recipe recipe;
+};
+
+/* A record in the making, under a temporary name; gone unless committed. */
+struct tk_draft {
+	int vault; /* borrowed */
+	int fd;
+	char name[TK_RECORD_NAME];
+};
+#define TK_AUTO_DRAFT __attribute__((cleanup(tk_draft_drop))) struct tk_draft
+
+int tk_vault_open(struct tk_volume *volume);
+/* How many records lie in the vault at a mount point; 0 when there is none. */
+int tk_vault_in_use(const char *point);
+void tk_record_name(struct tk_record *record);
+int tk_draft_new(struct tk_volume *volume, struct tk_draft *ret_draft);
+/*
+ * Puts the record in front of the draft's payload and gives it its name.  replace: the file has a record
+ * already; -EEXIST when it has one that the caller does not know of.
+ */
+int tk_draft_commit(struct tk_draft *draft, struct tk_record *record, bool durable, bool replace);
+void tk_draft_drop(struct tk_draft *draft);
+/* One durable write: state and times as they are in the struct. */
+int tk_record_rewrite(struct tk_volume *volume, struct tk_record *record);
+int tk_record_payload(const struct tk_volume *volume, const struct tk_record *record); /* fd, or -errno */
+int tk_record_remove(struct tk_volume *volume, const struct tk_record *record);
+/* -EBADMSG: not a whole record.  -ENODATA: one whose making was cut short and that never mattered. */
+int tk_record_read(const struct tk_volume *volume, const char *name, struct tk_record *ret_record);
+
+/* -------------------------------------------------------------- files */
+
+/* An open that waits for the agent's answer. */
+struct tk_opener {
+	int event; /* the number fanotify knows it by; see tk_event_park() */
+	uint32_t tid;
+	uint32_t view;			/* enum tk_view */
+	uint32_t flags;			/* f_flags */
+	uint64_t deadline;		/* of waiting for readers of the other view; 0: not begun */
+	struct tk_pending_open pending; /* while parked */
+	struct tk_opener *next;
+};
+
+/* A file of the table: open, waited for, or not sealed. */
+struct tk_file {
+	/* Fixed. */
+	struct tk_inode inode;
+	struct tk_volume *volume;
+	int path; /* O_PATH: the inode cannot be reused while the entry lives */
+	struct tk_handle handle;
+	struct tk_file *hash_next; /* agent->lock */
+
+	/* Under agent->lock. */
+	struct tk_opener *arrivals; /* newest first */
+	struct tk_recipe recipe;
+	bool queued, running;
+	bool wanted;   /* somebody asked for a turn while one was running */
+	bool plain;    /* plaintext was found in it: seal it */
+	uint64_t due;  /* ms; when to have a turn by itself, 0 never */
+	uint64_t hold; /* ms; stay open until then (truncate(2)) */
+	bool hold_wanted;
+	uint64_t size; /* a guess, to keep a worker free for small files */
+	struct tk_file *queue_next;
+
+	/* The worker's who has the turn; `state` and `writable` may be read under the lock between turns. */
+	enum tk_file_state state;
+	bool writable; /* record says TK_WRITABLE */
+	bool has_record;
+	bool must_encrypt; /* whether it was written to is not known */
+	bool unsure;	   /* the record on disk may be in the other state: a rewrite failed */
+	struct tk_record record;
+	struct tk_opener *waiting; /* oldest first */
+	unsigned int attempts;	   /* failed tries to seal, for the back-off */
+	bool settled_error;	   /* the failure was reported */
+	bool sync_failed; /* its plaintext could not be made durable once: never writable again */
+};
+
+#define TK_TABLE_SIZE 4096 /* hash chains; a power of two */
+
+struct tk_queue {
+	struct tk_file *head, *tail;
+	size_t length;
+};
+
+/* -------------------------------------------------------------- the agent */
+
+#define TK_FAILURES 32
+#define TK_LINES 1000
+#define TK_THREADS 80
+
+struct tk_failure {
+	time_t when;
+	char text[256];
+};
+
+struct tk_sweep {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	uint64_t wanted, done; /* rounds asked for, rounds finished */
+	bool running;
+	uint64_t files, found; /* of the round that runs or ran: looked at, not sealed */
+};
+
+struct tk_agent {
+	struct tk_kernel *kernel;
+	const char *policy_path;
+
+	/* Under policy_lock. */
+	pthread_rwlock_t policy_lock;
+	struct tk_compiled *compiled;
+	struct tk_spots now, before; /* of the generation in force, and of the one before */
+	bool text_doubtful;	 /* the main thread's: the text may be older than the generation in force */
+	struct tk_keyring *keys; /* thread-safe by itself, never replaced */
+
+	/* The main thread's. */
+	struct tk_volume *volumes;
+	struct tk_watched *watched; /* namespaces.c */
+	size_t watched_count;
+	int fanotify;
+	int nothing;		/* what takes the place of an event's description */
+	atomic_bool deny_errno; /* this kernel takes FAN_DENY_ERRNO */
+
+	/* Under lock. */
+	pthread_mutex_t lock;
+	pthread_cond_t work; /* something is queued or due */
+	pthread_cond_t idle; /* a turn has ended */
+	struct tk_file *table[TK_TABLE_SIZE];
+	size_t file_count;
+	struct tk_queue small, large;
+	unsigned int workers, running, running_large;
+	bool halted;
+	uint64_t next_due;	  /* ms; not later than the earliest tk_file.due; 0: none */
+	struct tk_opener *parked; /* of a generation the agent does not know yet */
+
+	struct tk_sweep sweep;
+	atomic_bool ready, stopping;
+	atomic_uint tids[TK_THREADS]; /* the agent's own threads */
+	atomic_uint tid_count;
+
+	/* Under log_lock. */
+	pthread_mutex_t log_lock;
+	struct tk_failure failures[TK_FAILURES];
+	uint64_t failure_count, failure_printed;
+	char *lines[TK_LINES]; /* audit events as JSON */
+	uint64_t line_count;
+
+	int wake; /* eventfd: the main loop should look around */
+	int told; /* eventfd: the control thread should look around */
+	atomic_bool reload_wanted, stop_wanted, unload_wanted, rescan_wanted;
+	atomic_uint_fast64_t reloads;
+	char reload_error[512]; /* under log_lock */
+	time_t started;
+};
+
+struct tk_agent_options {
+	const char *policy;  /* NULL: TK_POLICY_FILE */
+	const char *control; /* NULL: TK_CONTROL_SOCKET */
+	int ready_fd;	     /* told "ready" or the error, then closed; -1: none */
+};
+#define TK_CONTROL_SOCKET TK_RUN_DIR "/control"
+
+/* The agent's whole life in the foreground.  0 after an orderly end. */
+int tk_agent_run(const struct tk_agent_options *options);
+
+/* policy.c */
+int tk_policy_adopt(struct tk_agent *agent, char *ret_error, size_t error_size);
+int tk_policy_follow(struct tk_agent *agent);
+void tk_policy_appear(struct tk_agent *agent);
+/* Under policy_lock.  NULL: no such guard point in that generation, or a generation that is long gone. */
+const struct tk_spot *tk_spot_find(const struct tk_agent *agent, uint32_t generation, uint32_t id);
+
+/* mounts.c: by the main thread alone */
+int tk_mounts_add(struct tk_agent *agent, struct tk_spot *spot);
+void tk_mounts_remove(struct tk_agent *agent, struct tk_spot *spot, bool unbind);
+void tk_vaults_announce(struct tk_agent *agent);
+
+/* namespaces.c: by the main thread alone */
+void tk_namespaces_scan(struct tk_agent *agent);
+int tk_mount_watch(struct tk_agent *agent, uint32_t id);
+int tk_mount_id(int fd, const char *path, uint32_t *ret_id);
+
+/* mountinfo.c */
+struct tk_mount {
+	uint32_t id, parent;
+	uint32_t dev; /* as in struct tk_inode */
+	char *root;   /* what it shows: path from the root of the filesystem */
+	char *point;  /* where, from the root of the process it was read for */
+};
+struct tk_mounts {
+	struct tk_mount *items;
+	size_t count;
+};
+int tk_mountinfo_read(const char *path, struct tk_mounts *ret_mounts);
+void tk_mountinfo_free(struct tk_mounts *mounts);
+const struct tk_mount *tk_mountinfo_find(const struct tk_mounts *mounts, uint32_t id);
+/* True when path is dir or lies below it, by whole components; *ret_rest is what is below, without '/'. */
+bool tk_path_below(const char *dir, const char *path, const char **ret_rest);
+
+/* fanotify.c */
+int tk_fanotify_open(struct tk_agent *agent);
+void *tk_fanotify_thread(void *agent);
+/* Gives the event's number a description that is nobody's, so that it neither counts nor is used again. */
+int tk_event_park(struct tk_agent *agent, int event);
+/* err: 0 allow, -errno deny.  The event is closed. */
+void tk_event_answer(struct tk_agent *agent, int event, int err);
+
+/* handle.c */
+int tk_handle_of(int fd, const char *path, struct tk_handle *ret_handle); /* fd itself when path is "" */
+bool tk_handle_same(const struct tk_handle *a, const struct tk_handle *b);
+int tk_handle_open(const struct tk_volume *volume, const struct tk_handle *handle,
+		   int flags); /* fd, or -errno */
+int tk_inode_in(const struct tk_volume *volume, int fd, struct tk_inode *ret_inode);
+/* A file known by its inode alone; `like` is the handle of any inode of its filesystem.  O_PATH fd, or
+ * -errno. */
+int tk_handle_guess(const struct tk_volume *volume, const struct tk_handle *like,
+		    const struct tk_inode *inode);
+
+/* file.c */
+/* An event with the verdict that was left for it.  Takes over opener; answers now or later. */
+void tk_files_open(struct tk_agent *agent, struct tk_opener *opener);
+void tk_files_unpark(struct tk_agent *agent);
+struct tk_file *tk_file_find(struct tk_agent *agent, const struct tk_inode *inode); /* under lock */
+/* An entry that is not in the table yet; fd is any description of the file. */
+int tk_file_make(struct tk_volume *volume, const struct tk_inode *inode, int fd, struct tk_file **ret_file);
+void tk_file_insert(struct tk_agent *agent, struct tk_file *file); /* under lock */
+void tk_file_drop(struct tk_agent *agent, struct tk_file *file);   /* under lock */
+void tk_file_free(struct tk_file *file);
+int tk_file_reopen(const struct tk_file *file, int flags); /* fd, or -errno; adds O_NOATIME and the like */
+void tk_files_look(struct tk_agent *agent, bool impatient);
+void tk_files_closed(struct tk_agent *agent, const struct tk_inode *inode);
+int tk_files_plain(struct tk_agent *agent, struct tk_volume *volume, const struct tk_recipe *recipe,
+		   const struct tk_inode *inode, int fd);
+void tk_files_truncate(struct tk_agent *agent, const struct tk_inode *inode, uint32_t guard);
+size_t tk_files_unsettled(struct tk_agent *agent);
+void tk_files_let_go(struct tk_agent *agent);
+
+/* workers.c */
+int tk_workers_start(struct tk_agent *agent);
+int tk_thread_start(struct tk_agent *agent, void *(*run)(void *), void *arg, const char *name);
+bool tk_thread_own(const struct tk_agent *agent, uint32_t tid);
+void tk_file_queue(struct tk_agent *agent, struct tk_file *file); /* under lock */
+/* Waits until no file has a turn or waits for one. */
+void tk_workers_drain(struct tk_agent *agent);
+/* Waits for the turns that are going on; none begins any more. */
+void tk_workers_halt(struct tk_agent *agent);
+
+/* turn.c: returns the time (tk_now_ms) of the next turn, 0 when another one is only needed if something
+ * happens. */
+#define TK_TURN_LAST UINT64_MAX /* the file is sealed and nobody has it: it may leave the table */
+uint64_t tk_file_turn(struct tk_agent *agent, struct tk_file *file);
+
+/* contents.c: each leaves state, record and kernel's state consistent, whatever it returns. */
+enum tk_contents {
+	TK_EMPTY,
+	TK_TAKA, /* sealed, or damaged */
+	TK_PLAIN,
+};
+int tk_contents_kind(int fd, uint64_t size, enum tk_contents *ret_kind);
+/* Capabilities of an executable, which cutting and writing it takes away. */
+struct tk_capability {
+	char value[64];
+	ssize_t size; /* -1: none */
+};
+struct tk_capability tk_capability_of(int fd);
+int tk_capability_restore(int fd, const struct tk_capability *kept);
+int tk_contents_copy(int in, off_t in_offset, int out, off_t out_offset, uint64_t size);
+int tk_contents_unseal(struct tk_agent *agent, struct tk_file *file, bool write);
+int tk_contents_seal(struct tk_agent *agent, struct tk_file *file);
+int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file);
+int tk_contents_writable(struct tk_agent *agent, struct tk_file *file);
+bool tk_nobody_has(int fd);
+
+/* recover.c, sweep.c */
+int tk_recover(struct tk_agent *agent, struct tk_volume *volume);
+void *tk_sweep_thread(void *agent);
+uint64_t tk_sweep_ask(struct tk_agent *agent);
+uint64_t tk_sweep_done(struct tk_agent *agent);
+
+/* log.c */
+void tk_report(struct tk_agent *agent, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void tk_log_print(struct tk_agent *agent);
+void tk_line_add(struct tk_agent *agent, char *line);
+void tk_file_name(const struct tk_file *file, char *ret_name, size_t size);
+void tk_wake(int eventfd);
+
+/* events.c */
+void *tk_events_thread(void *agent);
+void *tk_notices_thread(void *agent);
+/* One audit event as a line of JSON; the caller frees.  spot may be NULL. */
+char *tk_event_json(const struct tk_event *event, const char *guard_path, const char *guard_name);
+
+/* control.c, status.c */
+int tk_control_open(const char *path, int *ret_fd);
+struct tk_control_args {
+	struct tk_agent *agent;
+	int listener;
+};
+void *tk_control_thread(void *args);
+char *tk_status_json(struct tk_agent *agent);
+
+#endif

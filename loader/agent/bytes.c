@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * loader/agent/bytes.c - small questions and moves on one descriptor, for contents.c
+ * and others.  Owns no state; knows no journal.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/xattr.h>
+
+#include "loader/agent/agent.h"
+#include "loader/agent/io.h"
+
+#define COPY_PIECE (1 << 20)
+
+int tk_contents_kind(int fd, uint64_t size, enum tk_contents *ret_kind)
+{
+	char magic[4];
+	ssize_t n;
+
+	if (!size) {
+		*ret_kind = TK_EMPTY;
+		return 0;
+	}
+	n = tk_read_at(fd, magic, sizeof(magic), 0);
+	if (n < 0)
+		return (int)n;
+	*ret_kind = tk_is_taka(magic, (size_t)n) ? TK_TAKA : TK_PLAIN;
+	return 0;
+}
+
+/* Shares the blocks where the filesystem can, else copies.  Not durable: the caller syncs. */
+int tk_contents_copy(int in, off_t in_offset, int out, off_t out_offset, uint64_t size)
+{
+	struct file_clone_range range = {
+		.src_fd = in,
+		.src_offset = (uint64_t)in_offset,
+		.src_length = size,
+		.dest_offset = (uint64_t)out_offset,
+	};
+	TK_AUTO_TEXT buf = NULL;
+	uint64_t done = 0;
+
+	if (!size || !ioctl(out, FICLONERANGE, &range))
+		return 0;
+	buf = malloc(COPY_PIECE);
+	if (!buf)
+		return -ENOMEM;
+	while (done < size) {
+		size_t piece = size - done < COPY_PIECE ? (size_t)(size - done) : COPY_PIECE;
+		ssize_t n = tk_read_at(in, buf, piece, in_offset + (off_t)done);
+		int err;
+
+		if (n <= 0)
+			return n < 0 ? (int)n : -EIO;
+		err = tk_write_at(out, buf, (size_t)n, out_offset + (off_t)done);
+		if (err)
+			return err;
+		done += (uint64_t)n;
+	}
+	return 0;
+}
+
+/*
+ * True when no other description of the file exists, mappings and programs included (KERNEL.md 10).
+ * Where leases do not work the counts have the only word.
+ */
+bool tk_nobody_has(int fd)
+{
+	if (!fcntl(fd, F_SETLEASE, F_WRLCK)) {
+		fcntl(fd, F_SETLEASE, F_UNLCK);
+		return true;
+	}
+	return errno != EAGAIN && errno != EBUSY;
+}
+
+/*
+ * Cutting and writing a file takes its capabilities away, root's writes included (security_inode_killpriv).
+ * They are what an executable is, so they are put back.
+ */
+#define CAPABILITY "security.capability"
+
+struct tk_capability tk_capability_of(int fd)
+{
+	struct tk_capability kept;
+
+	kept.size = fgetxattr(fd, CAPABILITY, kept.value, sizeof(kept.value));
+	return kept;
+}
+
+int tk_capability_restore(int fd, const struct tk_capability *kept)
+{
+	return kept->size > 0 && fsetxattr(fd, CAPABILITY, kept->value, (size_t)kept->size, 0) ? -errno : 0;
+}

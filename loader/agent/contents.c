@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * loader/agent/contents.c - moves contents: ciphertext to plaintext and back.  Owns
+ * the order of the steps, which is what keeps a file whole through a crash at any
+ * instant.  Does not decide when a file moves (turn.c) nor how a record is stored
+ * (journal.c).
+ *
+ * The order, both ways:
+ *	1. the state is set, so that nobody reads or writes what is about to move;
+ *	2. the ciphertext is durable in a record that says RESTORE;
+ *	3. only then the file is touched: cut to nothing, then written;
+ *	4. the record goes when the file is durable (seal), or says WRITABLE before the first
+ *	   opener that may write is let in (unseal).
+ * Whatever happens between 2 and 4, the payload put back gives the whole file.
+ *
+ * The file is cut before it is written because pages that are still in a pipe or a
+ * socket must keep what they hold (KERNEL.md 18), which an overwrite would change.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "loader/agent/agent.h"
+
+static int set_state(struct tk_agent *agent, struct tk_file *file, enum tk_file_state state)
+{
+	/* Nobody may write while a crash would undo it: an opener the agent has not answered, truncate(2). */
+	enum tk_file_state told = state == TK_OPEN && !file->writable ? TK_OPEN_READ : state;
+	int err = tk_kernel_set_state(agent->kernel, &file->inode, told);
+
+	if (!err)
+		file->state = state;
+	return err;
+}
+
+/*
+ * Gives the file the record's times, unless somebody has set others since `begun`, when the contents began to
+ * move: rsync and tar close a file first and set its time afterwards.  What our own writes leave is about now;
+ * a time that is not was asked for.
+ */
+static int set_times(int fd, struct tk_record *record, const struct timespec *begun)
+{
+	struct timespec times[2], now;
+	struct stat st;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (fstat(fd, &st))
+		return -errno;
+	if (st.st_mtim.tv_sec < begun->tv_sec - 1 || st.st_mtim.tv_sec > now.tv_sec + 1) {
+		record->mtime = st.st_mtim;
+		record->atime = st.st_atim;
+	}
+	times[0] = record->atime;
+	times[1] = record->mtime;
+	return futimens(fd, times) ? -errno : 0;
+}
+
+/* The same for a time set while the file was being encrypted, before it was touched. */
+static void take_times(const struct tk_file *file, struct tk_record *record)
+{
+	struct stat st;
+
+	if (!fstat(file->path, &st)) {
+		record->atime = st.st_atim;
+		record->mtime = st.st_mtim;
+	}
+}
+
+static struct tk_record record_for(const struct tk_file *file, enum tk_record_state state,
+				   const struct stat *st)
+{
+	return (struct tk_record){
+		.state = state,
+		.inode = file->inode,
+		.handle = file->handle,
+		.atime = st->st_atim,
+		.mtime = st->st_mtim,
+		.recipe = file->recipe,
+	};
+}
+
+/*
+ * The file is what it shall be while nobody has it open: forget the record, then the state.  In that order:
+ * once the state is SEALED the raw view may write, and a record that came back would undo that.
+ */
+static int sealed(struct tk_agent *agent, struct tk_file *file)
+{
+	int err;
+
+	if (file->has_record) {
+		err = tk_record_remove(file->volume, &file->record);
+		if (err)
+			return err;
+	}
+	file->has_record = false;
+	file->writable = false;
+	file->unsure = false;
+	file->must_encrypt = false;
+	file->sync_failed = false;
+	file->state = TK_SEALING; /* should the next line fail: put_back() tries it again */
+	return set_state(agent, file, TK_SEALED);
+}
+
+/* Writes the record anew in another state.  When that fails the disk may have either state. */
+static int turn_record(struct tk_file *file, enum tk_record_state state)
+{
+	int err;
+
+	file->record.state = state;
+	file->unsure = true;
+	file->writable = false; /* so that the next opener that may write has it made certain */
+	err = tk_record_rewrite(file->volume, &file->record);
+	if (err)
+		return err;
+	file->unsure = false;
+	file->writable = state == TK_WRITABLE;
+	return 0;
+}
+
+/*
+ * The file becomes the record's payload.  Only in transition, with a record that says RESTORE.  On failure
+ * the file stays in transition, nobody is let in, nothing is lost, and this may be called again.
+ */
+int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file)
+{
+	struct tk_capability capability;
+	struct timespec begun;
+	TK_AUTO_FD payload = -1;
+	TK_AUTO_FD fd = -1;
+	int err;
+
+	if (!file->has_record)
+		return sealed(agent, file);
+	if (file->record.state == TK_WRITABLE) { /* its own content is the truth: back to where that is said */
+		err = set_state(agent, file, TK_OPEN);
+		return err ? err : -EAGAIN;
+	}
+	if (file->unsure) {
+		err = turn_record(file, TK_RESTORE);
+		if (err)
+			return err;
+	}
+	file->state = TK_SEALING; /* the kernel may have UNSEALING: the same to everybody but this table */
+	payload = tk_record_payload(file->volume, &file->record);
+	if (payload < 0)
+		return payload;
+	fd = tk_file_reopen(file, O_RDWR);
+	if (fd < 0)
+		return fd;
+	capability = tk_capability_of(fd);
+	clock_gettime(CLOCK_REALTIME, &begun);
+	if (ftruncate(fd, 0))
+		return -errno;
+	err = tk_contents_copy(payload, TK_PAYLOAD, fd, 0, file->record.payload_size);
+	if (!err)
+		err = tk_capability_restore(fd, &capability);
+	if (!err)
+		err = set_times(fd, &file->record, &begun);
+	if (!err && fsync(fd))
+		err = -errno;
+	if (err)
+		return err;
+	tk_fd_close(&fd);
+	return sealed(agent, file);
+}
+
+static void make_payload_the_truth(struct tk_file *file);
+
+/* ---------------------------------------------------------------- unseal */
+
+/* Empty, new, or plaintext from elsewhere: nothing moves, but the journal must know. */
+static int begin_plain(struct tk_agent *agent, struct tk_file *file, const struct stat *st)
+{
+	struct tk_record record = record_for(file, TK_WRITABLE, st);
+	TK_AUTO_DRAFT draft = {.fd = -1};
+	int err;
+
+	record.fresh = !st->st_size;
+	record.plain_size = (uint64_t)st->st_size;
+	err = tk_draft_new(file->volume, &draft);
+	if (err == -EROFS && record.fresh)
+		return 0; /* nothing can be written to it either */
+	if (err)
+		return err;
+	err = tk_draft_commit(&draft, &record, !record.fresh, file->has_record);
+	if (draft.fd < 0) { /* it has its name, whatever the sync said */
+		file->record = record;
+		file->has_record = true;
+	}
+	if (err)
+		return err;
+	file->writable = true;
+	return 0;
+}
+
+/* Step 2: the ciphertext, durable, in a record. */
+static int keep_ciphertext(struct tk_agent *agent, struct tk_file *file, int fd, const struct stat *st,
+			   const struct tk_header *header)
+{
+	struct tk_record record = record_for(file, TK_RESTORE, st);
+	TK_AUTO_DRAFT draft = {.fd = -1};
+	int err;
+
+	record.payload_size = (uint64_t)st->st_size;
+	record.plain_size = header->original_size;
+	err = tk_draft_new(file->volume, &draft);
+	if (err)
+		return err;
+	err = tk_contents_copy(fd, 0, draft.fd, TK_PAYLOAD, record.payload_size);
+	if (err)
+		return err;
+	err = tk_draft_commit(&draft, &record, true, file->has_record);
+	if (draft.fd < 0) {
+		file->record = record;
+		file->has_record = true;
+	}
+	return err;
+}
+
+/* Step 3: each record of the payload is authenticated before it is written (tk_decrypt_fd). */
+static int write_plaintext(struct tk_agent *agent, struct tk_file *file, int fd)
+{
+	TK_AUTO_FD payload = tk_record_payload(file->volume, &file->record);
+	struct tk_capability capability = tk_capability_of(fd);
+	struct timespec begun;
+	int err;
+
+	if (payload < 0)
+		return payload;
+	clock_gettime(CLOCK_REALTIME, &begun);
+	if (ftruncate(fd, 0))
+		return -errno;
+	err = tk_decrypt_fd(agent->keys, payload, TK_PAYLOAD, file->record.payload_size, fd, 0, NULL, NULL,
+			    NULL);
+	if (!err)
+		err = tk_capability_restore(fd, &capability);
+	return err ? err : set_times(fd, &file->record, &begun);
+}
+
+static int unseal_taka(struct tk_agent *agent, struct tk_file *file, const struct stat *st, bool write)
+{
+	TK_AUTO_FD fd = tk_file_reopen(file, O_RDWR);
+	struct tk_header header;
+	int err, undo;
+
+	if (fd < 0)
+		return fd;
+	err = tk_header_verify(agent->keys, fd, 0, (uint64_t)st->st_size, &header);
+	/* Or ciphertext carried over from another guard point would be readable by this one's rules. */
+	if (!err && strcmp(header.key_id, file->recipe.key_id))
+		err = -TK_E_NO_KEY;
+	if (!err)
+		err = keep_ciphertext(agent, file, fd, st, &header);
+	if (err)
+		return err; /* the file was not touched */
+	err = write_plaintext(agent, file, fd);
+	if (!err && write)
+		err = tk_contents_writable(agent, file);
+	if (!err)
+		return 0;
+	tk_fd_close(&fd);
+	make_payload_the_truth(file);
+	file->state = TK_SEALING;
+	undo = tk_contents_put_back(agent, file);
+	if (undo)
+		tk_report(agent, "putting back the ciphertext failed and will be tried again: %s",
+			  tk_strerror(undo));
+	return err;
+}
+
+/*
+ * SEALED to OPEN.  write: the opener may write.  -EAGAIN: readers of the raw view have it open.  After any
+ * other failure the file is SEALED as it was, or SEALING when putting it back failed.
+ */
+int tk_contents_unseal(struct tk_agent *agent, struct tk_file *file, bool write)
+{
+	enum tk_contents kind;
+	TK_AUTO_FD fd = -1;
+	struct stat st;
+	int err;
+
+	/* Step 1: atomic with the count of raw descriptions. */
+	err = set_state(agent, file, TK_UNSEALING);
+	if (err)
+		return err == -EBUSY ? -EAGAIN : err;
+	fd = tk_file_reopen(file, O_RDONLY);
+	err = fd < 0 ? fd : fstat(fd, &st) ? -errno : tk_contents_kind(fd, (uint64_t)st.st_size, &kind);
+	tk_fd_close(&fd);
+	if (!err)
+		err = kind == TK_TAKA ? unseal_taka(agent, file, &st, write) : begin_plain(agent, file, &st);
+	if (!err) {
+		err = set_state(agent, file, TK_OPEN);
+		if (!err)
+			return 0;
+		if (file->has_record && file->record.payload_size) { /* the only durable copy: not to be removed */
+			make_payload_the_truth(file);
+			file->state = TK_SEALING;
+			tk_contents_put_back(agent, file);
+		}
+	}
+	/* Untouched: undo the state.  A record may be there, by a sync that failed: remove it first. */
+	if (file->state == TK_UNSEALING) {
+		if (sealed(agent, file))
+			file->state = TK_SEALING;
+	}
+	return err;
+}
+
+/*
+ * RESTORE to WRITABLE: from here on the file's own content is the truth, so it must be durable first.  An fsync
+ * that has failed once proves nothing when it succeeds later (the pages are marked clean): such a file stays
+ * as it can be restored.
+ */
+int tk_contents_writable(struct tk_agent *agent, struct tk_file *file)
+{
+	TK_AUTO_FD fd = -1;
+	struct stat st;
+	int err;
+
+	if (file->sync_failed)
+		return -EIO;
+	/* Not for writing: that would give the opener ETXTBSY if it is execve. */
+	fd = tk_file_reopen(file, O_RDONLY);
+	if (fd < 0 || fstat(fd, &st))
+		return fd < 0 ? fd : -errno;
+	if (!file->has_record) { /* it was empty on a filesystem that was read-only at that time */
+		err = begin_plain(agent, file, &st);
+	} else if (fsync(fd)) {
+		file->sync_failed = true;
+		return -errno;
+	} else {
+		err = turn_record(file, TK_WRITABLE);
+	}
+	return err || file->state != TK_OPEN ? err : set_state(agent, file, TK_OPEN);
+}
+
+/* ---------------------------------------------------------------- seal */
+
+/*
+ * The programs note each write, but only while a guard point is there: one that a reload has taken away leaves
+ * the file's own time as witness.  (utimensat(2) alone then costs an encryption that was not needed.)
+ */
+static bool same_mtime(const struct stat *st, const struct tk_record *record)
+{
+	return st->st_mtim.tv_sec == record->mtime.tv_sec && st->st_mtim.tv_nsec == record->mtime.tv_nsec;
+}
+
+/* The payload is the truth again, whatever the record said. */
+static void make_payload_the_truth(struct tk_file *file)
+{
+	if (file->record.state == TK_WRITABLE)
+		file->unsure = true; /* put_back() writes it down first */
+	file->record.state = TK_RESTORE;
+}
+
+/* Nobody wrote: the kept ciphertext goes back, byte for byte. */
+static int seal_unwritten(struct tk_agent *agent, struct tk_file *file, const struct stat *st)
+{
+	make_payload_the_truth(file);
+	file->record.atime = st->st_atim;
+	return tk_contents_put_back(agent, file);
+}
+
+/* Encrypts into a new record, which takes the place of the old one in the instant it is whole and durable. */
+static int seal_written(struct tk_agent *agent, struct tk_file *file, int *fd, const struct stat *st)
+{
+	struct tk_record record = record_for(file, TK_RESTORE, st);
+	struct tk_params params = {
+		.algorithm = (enum tk_algorithm)file->recipe.algorithm,
+		.version = 2,
+		.chunk_log2 = file->recipe.chunk_log2,
+		.key_id = file->recipe.key_id,
+	};
+	TK_AUTO_DRAFT draft = {.fd = -1};
+	int err;
+
+	err = tk_draft_new(file->volume, &draft);
+	if (err)
+		return err;
+	record.plain_size = (uint64_t)st->st_size;
+	err = tk_encrypt_fd(agent->keys, &params, *fd, 0, record.plain_size, draft.fd, TK_PAYLOAD, NULL, NULL,
+			    &record.payload_size);
+	if (err)
+		return err;
+	err = tk_draft_commit(&draft, &record, true, file->has_record);
+	if (draft.fd < 0) {
+		file->record = record;
+		file->has_record = true;
+		file->writable = false;
+		file->unsure = false;
+	}
+	tk_fd_close(fd);
+	if (!err)
+		take_times(file, &file->record);
+	return err ? err : tk_contents_put_back(agent, file);
+}
+
+/* True when the file must not be encrypted: it is TAKA already (copied in, say), of a key that is known. */
+static bool is_sealed_already(struct tk_agent *agent, int fd, const struct stat *st)
+{
+	enum tk_contents kind;
+	struct tk_header header;
+
+	return !tk_contents_kind(fd, (uint64_t)st->st_size, &kind) && kind == TK_TAKA &&
+	       !tk_header_verify(agent->keys, fd, 0, (uint64_t)st->st_size, &header);
+}
+
+static int seal_steps(struct tk_agent *agent, struct tk_file *file, const struct tk_file_counts *counts)
+{
+	TK_AUTO_FD fd = tk_file_reopen(file, O_RDWR);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st))
+		return fd < 0 ? fd : -errno;
+	if (!tk_nobody_has(fd))
+		return -EAGAIN;
+	if (!st.st_nlink)
+		return sealed(agent, file); /* it ends with its last descriptor: ours */
+	if (file->has_record && file->record.payload_size && !counts->written && !file->must_encrypt &&
+	    (uint64_t)st.st_size == file->record.plain_size && same_mtime(&st, &file->record)) {
+		tk_fd_close(&fd);
+		return seal_unwritten(agent, file, &st);
+	}
+	if (!st.st_size && (!file->has_record || file->record.fresh) && !counts->written)
+		return sealed(agent, file);
+	if (!st.st_size || is_sealed_already(agent, fd, &st)) {
+		/* Without its record the file speaks for itself, so what it says must be on disk. */
+		if (fsync(fd))
+			return -errno;
+		return sealed(agent, file);
+	}
+	return seal_written(agent, file, &fd, &st);
+}
+
+/*
+ * To SEALED, from OPEN or (plaintext found) from SEALED.  -EBUSY: somebody has it open in the plaintext
+ * view; -EAGAIN: some other descriptor exists.  On failure the state is what it was, or SEALING when only
+ * tk_contents_put_back() is missing.
+ */
+int tk_contents_seal(struct tk_agent *agent, struct tk_file *file)
+{
+	enum tk_file_state before = file->state;
+	struct tk_file_counts counts;
+	TK_AUTO_FD fd = -1;
+	int err;
+
+	err = tk_kernel_counts(agent->kernel, &file->inode, &counts);
+	if (err)
+		return err;
+	if (counts.plain)
+		return -EBUSY;
+	/* A first look before the state changes: it would disturb who had the file open before the load. */
+	fd = tk_file_reopen(file, O_RDONLY);
+	if (fd < 0)
+		return fd;
+	if (!tk_nobody_has(fd))
+		return -EAGAIN;
+	tk_fd_close(&fd);
+
+	err = set_state(agent, file, TK_SEALING); /* -EBUSY when an opener has come */
+	if (err)
+		return err;
+	/* Again: nobody can write any more. */
+	err = tk_kernel_counts(agent->kernel, &file->inode, &counts);
+	file->state = before;
+	if (!err)
+		err = seal_steps(agent, file, &counts);
+	if (!err || file->state != before)
+		return err;
+	/* The file was not touched.  Found plaintext has no record: the raw view may write it next. */
+	if (before == TK_SEALED && file->has_record && !tk_record_remove(file->volume, &file->record))
+		file->has_record = false;
+	if (set_state(agent, file, before))
+		file->state = TK_SEALING;
+	return err;
+}

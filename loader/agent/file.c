@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * loader/agent/file.c - the table of files that are open, waited for or not sealed.
+ * Owns the entries' coming and going; turn.c owns what happens to a file in between.
+ *
+ * An entry holds an O_PATH descriptor, so its inode number cannot pass to another
+ * file while the entry lives.  An entry leaves when its file is sealed and nobody
+ * waits or has it open.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "loader/agent/agent.h"
+
+static size_t chain(const struct tk_inode *inode)
+{
+	uint64_t hash =
+		(inode->ino ^ (uint64_t)inode->igeneration << 32 ^ inode->dev) * 0x9e3779b97f4a7c15ull;
+
+	return hash >> 52; /* TK_TABLE_SIZE is 2^12 */
+}
+_Static_assert(TK_TABLE_SIZE == 1 << 12, "chain");
+
+static bool same_inode(const struct tk_inode *a, const struct tk_inode *b)
+{
+	return a->ino == b->ino && a->dev == b->dev && a->igeneration == b->igeneration;
+}
+
+struct tk_file *tk_file_find(struct tk_agent *agent, const struct tk_inode *inode)
+{
+	struct tk_file *file = agent->table[chain(inode)];
+
+	while (file && !same_inode(&file->inode, inode))
+		file = file->hash_next;
+	return file;
+}
+
+/* Opens the file itself, on the private mount: for O_PATH descriptors of unlinked files as well. */
+int tk_file_reopen(const struct tk_file *file, int flags)
+{
+	char link[32];
+	int fd;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", file->path);
+	fd = open(link, flags | O_CLOEXEC | O_NOATIME | O_NONBLOCK | O_LARGEFILE);
+	return fd < 0 ? -errno : fd;
+}
+
+int tk_file_make(struct tk_volume *volume, const struct tk_inode *inode, int fd, struct tk_file **ret_file)
+{
+	struct tk_file *file = calloc(1, sizeof(*file));
+	struct stat st;
+	int err;
+
+	if (!file)
+		return -ENOMEM;
+	file->path = -1;
+	file->inode = *inode;
+	file->volume = volume;
+	err = tk_handle_of(fd, "", &file->handle);
+	if (!err) {
+		file->path = tk_handle_open(volume, &file->handle, O_PATH);
+		err = file->path < 0 ? file->path : 0;
+	}
+	if (err == -ESTALE) { /* O_TMPFILE or unlinked: some filesystems find it by handle no more */
+		char link[32];
+
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		file->path = open(link, O_PATH | O_CLOEXEC);
+		err = file->path < 0 ? -errno : 0;
+	}
+	if (!err && fstat(file->path, &st))
+		err = -errno;
+	if (!err && st.st_ino != inode->ino)
+		err = -ESTALE;
+	if (err) {
+		tk_file_free(file);
+		return err;
+	}
+	file->size = (uint64_t)st.st_size;
+	*ret_file = file;
+	return 0;
+}
+
+void tk_file_free(struct tk_file *file)
+{
+	if (!file)
+		return;
+	tk_fd_close(&file->path);
+	free(file);
+}
+
+void tk_file_insert(struct tk_agent *agent, struct tk_file *file)
+{
+	struct tk_file **head = &agent->table[chain(&file->inode)];
+
+	file->hash_next = *head;
+	*head = file;
+	agent->file_count++;
+}
+
+void tk_file_drop(struct tk_agent *agent, struct tk_file *file)
+{
+	struct tk_file **at = &agent->table[chain(&file->inode)];
+
+	while (*at != file)
+		at = &(*at)->hash_next;
+	*at = file->hash_next;
+	agent->file_count--;
+	tk_file_free(file);
+}
+
+/*
+ * The entry of a file, made when there is none.  Returns with the lock held.  -EBUSY: another file answers to
+ * the same number; snapshots on btrfs do (KERNEL.md 24).
+ */
+static int get_locked(struct tk_agent *agent, struct tk_volume *volume, const struct tk_recipe *recipe,
+		      const struct tk_inode *inode, int fd, struct tk_file **ret_file)
+{
+	struct tk_file *fresh = NULL, *file;
+	struct tk_handle handle;
+	int err = tk_handle_of(fd, "", &handle);
+
+	if (err)
+		return err;
+	pthread_mutex_lock(&agent->lock);
+	file = tk_file_find(agent, inode);
+	if (!file) {
+		pthread_mutex_unlock(&agent->lock);
+		err = tk_file_make(volume, inode, fd, &fresh);
+		if (err)
+			return err;
+		pthread_mutex_lock(&agent->lock);
+		file = tk_file_find(agent, inode); /* the sweep may have been here */
+		if (!file) {
+			tk_file_insert(agent, fresh);
+			file = fresh;
+			fresh = NULL;
+		}
+	}
+	if (!tk_handle_same(&file->handle, &handle)) {
+		pthread_mutex_unlock(&agent->lock);
+		err = -EBUSY;
+	} else {
+		if (!file->running) /* the worker reads it; the next opener brings the new one again */
+			file->recipe = *recipe;
+		*ret_file = file;
+	}
+	tk_file_free(fresh);
+	return err;
+}
+
+/* ---------------------------------------------------------------- openers */
+
+/* Open already, and what this opener may do needs nothing new: no turn is needed.  Under lock. */
+static bool open_already(const struct tk_file *file, const struct tk_opener *opener)
+{
+	bool write = (opener->flags & O_ACCMODE) != O_RDONLY || opener->flags & O_TRUNC;
+
+	/*
+	 * The opener is counted already, so a turn that begins now will not seal.  A turn that has begun may
+	 * have decided before it was counted: then the opener waits for its own turn.
+	 */
+	return !file->running && !file->queued && !file->arrivals && file->state == TK_OPEN &&
+	       opener->view == TK_VIEW_PLAIN && (!write || file->writable);
+}
+
+static void park(struct tk_agent *agent, struct tk_opener *opener)
+{
+	{
+		TK_HOLD(&agent->lock);
+		opener->next = agent->parked;
+		agent->parked = opener;
+	}
+	/* The loader will say so in a moment; if it does not, the next tick follows. */
+}
+
+void tk_files_open(struct tk_agent *agent, struct tk_opener *opener)
+{
+	const struct tk_pending_open *pending = &opener->pending;
+	struct tk_volume *volume = NULL;
+	struct tk_recipe recipe;
+	struct tk_file *file;
+	bool at_once = false;
+	int err;
+
+	{
+		TK_HOLD_READ(&agent->policy_lock);
+		const struct tk_spot *spot = tk_spot_find(agent, pending->generation, pending->guard);
+
+		if (spot) {
+			volume = spot->volume;
+			recipe = spot->recipe;
+		} else if (pending->generation > agent->now.generation) {
+			park(agent, opener); /* installed, but the agent has not read it yet */
+			return;
+		}
+	}
+	if (!volume || volume->dev != pending->inode.dev || !atomic_load(&volume->recovered)) {
+		tk_event_answer(agent, opener->event, -EBUSY);
+		free(opener);
+		return;
+	}
+	err = get_locked(agent, volume, &recipe, &pending->inode, opener->event, &file);
+	if (err) {
+		tk_event_answer(agent, opener->event, err);
+		free(opener);
+		return;
+	}
+	at_once = open_already(file, opener);
+	if (!at_once) {
+		err = tk_event_park(agent, opener->event);
+		if (!err) {
+			opener->next = file->arrivals;
+			file->arrivals = opener;
+			tk_file_queue(agent, file);
+		}
+	}
+	pthread_mutex_unlock(&agent->lock);
+	if (at_once || err) {
+		tk_event_answer(agent, opener->event, err);
+		free(opener);
+	}
+}
+
+/* The policy was read again: those who waited for it.  One that is still unknown is refused, not parked
+ * again. */
+void tk_files_unpark(struct tk_agent *agent)
+{
+	struct tk_opener *parked;
+
+	{
+		TK_HOLD(&agent->lock);
+		parked = agent->parked;
+		agent->parked = NULL;
+	}
+	while (parked) {
+		struct tk_opener *opener = parked;
+
+		parked = opener->next;
+		if (opener->pending.generation > agent->now.generation) {
+			tk_event_answer(agent, opener->event, -EBUSY);
+			free(opener);
+		} else {
+			tk_files_open(agent, opener);
+		}
+	}
+}
+
+/* ---------------------------------------------------------------- other reasons for a turn */
+
+/* Closes can be missed (KERNEL.md 6): every entry is looked at now and then. */
+void tk_files_look(struct tk_agent *agent, bool impatient)
+{
+	TK_HOLD(&agent->lock);
+
+	for (size_t i = 0; i < TK_TABLE_SIZE; i++)
+		for (struct tk_file *file = agent->table[i]; file; file = file->hash_next)
+			if (!file->due || impatient)
+				tk_file_queue(agent, file);
+}
+
+void tk_files_closed(struct tk_agent *agent, const struct tk_inode *inode)
+{
+	struct tk_file *file;
+	TK_HOLD(&agent->lock);
+
+	file = tk_file_find(agent, inode);
+	if (file)
+		tk_file_queue(agent, file);
+}
+
+/* Plaintext that nobody asked for was found. */
+int tk_files_plain(struct tk_agent *agent, struct tk_volume *volume, const struct tk_recipe *recipe,
+		   const struct tk_inode *inode, int fd)
+{
+	struct tk_file *file;
+	int err = atomic_load(&volume->recovered) ? get_locked(agent, volume, recipe, inode, fd, &file) : -EBUSY;
+
+	if (err)
+		return err;
+	file->plain = true;
+	tk_file_queue(agent, file);
+	pthread_mutex_unlock(&agent->lock);
+	return 0;
+}
+
+/* The entry of a file that a notice names.  Returns with the lock held. */
+static int get_by_notice(struct tk_agent *agent, const struct tk_inode *inode, uint32_t guard,
+			 struct tk_file **ret_file)
+{
+	struct tk_volume *volume;
+	struct tk_recipe recipe;
+	struct tk_handle like;
+	TK_AUTO_FD fd = -1;
+
+	{
+		TK_HOLD_READ(&agent->policy_lock);
+		const struct tk_spot *spot = tk_spot_find(agent, agent->now.generation, guard);
+
+		if (!spot || !spot->volume || !atomic_load(&spot->volume->recovered))
+			return -ENOENT;
+		volume = spot->volume;
+		recipe = spot->recipe;
+	}
+	if (tk_handle_of(volume->mount, "", &like))
+		return -EOPNOTSUPP;
+	fd = tk_handle_guess(volume, &like, inode);
+	return fd < 0 ? fd : get_locked(agent, volume, &recipe, inode, fd, ret_file);
+}
+
+/* Somebody may truncate this file by its name, and was refused because it is sealed. */
+void tk_files_truncate(struct tk_agent *agent, const struct tk_inode *inode, uint32_t guard)
+{
+	struct tk_file *file;
+
+	if (get_by_notice(agent, inode, guard, &file))
+		return;
+	file->hold_wanted = true;
+	tk_file_queue(agent, file);
+	pthread_mutex_unlock(&agent->lock);
+}
+
+/* Somebody who is not counted has kept it from being sealed for so long that he must have it open. */
+static bool held_uncounted(const struct tk_file *file)
+{
+	return file->state == TK_OPEN && file->attempts > 8 && !file->settled_error;
+}
+
+/* Files that nobody has open as plaintext and that are not sealed yet. */
+size_t tk_files_unsettled(struct tk_agent *agent)
+{
+	struct tk_inode *inodes = NULL;
+	size_t count = 0, unsettled = 0;
+
+	{
+		TK_HOLD(&agent->lock);
+		inodes = malloc((agent->file_count + 1) * sizeof(*inodes));
+		if (!inodes)
+			return agent->file_count;
+		for (size_t i = 0; i < TK_TABLE_SIZE; i++)
+			for (struct tk_file *file = agent->table[i]; file; file = file->hash_next)
+				if (!held_uncounted(file) && (file->running || file->queued || file->plain ||
+							      file->state != TK_SEALED))
+					inodes[count++] = file->inode;
+	}
+	for (size_t i = 0; i < count; i++) {
+		struct tk_file_counts counts;
+		enum tk_file_state state;
+
+		if (!tk_kernel_counts(agent->kernel, &inodes[i], &counts) &&
+		    !tk_kernel_state(agent->kernel, &inodes[i], &state) &&
+		    (!counts.plain || state == TK_SEALING))
+			unsettled++;
+	}
+	free(inodes);
+	return unsettled;
+}
+
+/*
+ * Nobody will watch the files that are still open: from now on what is written to them counts, or the next
+ * recovery would undo it.  When no worker runs any more.
+ */
+void tk_files_let_go(struct tk_agent *agent)
+{
+	for (size_t i = 0; i < TK_TABLE_SIZE; i++)
+		for (struct tk_file *file = agent->table[i]; file; file = file->hash_next)
+			if (file->state == TK_OPEN && !file->writable && tk_contents_writable(agent, file))
+				tk_report(agent, "a file that is still open cannot be let go: what is written to it now will be lost");
+}

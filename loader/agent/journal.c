@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * loader/agent/journal.c - the records that make moving contents safe.  Owns the
+ * vault, a directory on each filesystem that only the agent can reach, and the
+ * bytes of the records in it.  Knows nothing of who has a file open or why it moves.
+ *
+ * A record is a file: one block that says which file it is about and what its
+ * content is, then the payload.  It appears under its name only when it is whole
+ * and durable.  The block holds two slots; a change of state is written to the
+ * older one and synced, so that a torn write leaves the newer one standing.
+ *
+ * The exception are fresh records, made for files that are empty: they are not
+ * synced (KERNEL.md 28), because if one is lost the file's own content says what
+ * is to be done with it, as with any plaintext the sweep finds.
+ */
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+
+#include "loader/agent/agent.h"
+#include "loader/agent/io.h"
+
+#define VAULT ".takakrypt"
+#define SLOT 2048
+#define MAGIC "TKRECRD1"
+
+struct slot {
+	char magic[8];
+	uint32_t crc; /* CRC-32 of the slot with this field zero */
+	uint32_t state;
+	uint64_t sequence;
+	struct tk_inode inode;
+	uint64_t payload_size;
+	uint64_t plain_size;
+	int64_t atime, mtime;
+	uint32_t atime_ns, mtime_ns;
+	uint32_t algorithm;
+	uint32_t chunk_log2;
+	uint32_t handle_bytes;
+	int32_t handle_type;
+	uint8_t handle[TK_HANDLE_MAX];
+	char key_id[TK_KEY_ID_MAX + 1];
+	char guard[TK_NAME_MAX];
+	uint8_t zero[SLOT - 544];
+};
+_Static_assert(sizeof(struct slot) == SLOT, "slot");
+_Static_assert(2 * SLOT == TK_PAYLOAD, "two slots are the block");
+
+/* CRC-32 (IEEE 802.3), bit by bit: two kilobytes at a time need no table. */
+static uint32_t crc32(const void *buf, size_t len)
+{
+	const uint8_t *bytes = buf;
+	uint32_t crc = ~0u;
+
+	for (size_t i = 0; i < len; i++) {
+		crc ^= bytes[i];
+		for (int bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
+	}
+	return ~crc;
+}
+
+/* Makes the vault, or finds it; refuses one that is not root's alone. */
+int tk_vault_in_use(const char *point)
+{
+	TK_AUTO_TEXT path = NULL;
+	struct dirent *entry;
+	int records = 0;
+	DIR *dir;
+
+	if (asprintf(&path, "%s/" VAULT, point) < 0)
+		return -ENOMEM;
+	dir = opendir(path);
+	if (!dir)
+		return errno == ENOENT ? 0 : -errno;
+	while ((entry = readdir(dir)))
+		records += *entry->d_name != '.';
+	closedir(dir);
+	return records;
+}
+
+int tk_vault_open(struct tk_volume *volume)
+{
+	TK_AUTO_FD fd = -1;
+	struct stat st;
+
+	if (volume->vault >= 0)
+		return 0;
+	if (mkdirat(volume->mount, VAULT, 0700) && errno != EEXIST)
+		return -errno;
+	fd = openat(volume->mount, VAULT, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st))
+		return -errno;
+	if (st.st_uid != 0 || st.st_mode & 077)
+		return -EPERM;
+	/* The agent's own lock lies in /run, which another mount namespace may have another of. */
+	if (flock(fd, LOCK_EX | LOCK_NB))
+		return -EBUSY;
+	volume->vault = tk_steal_fd(&fd);
+	return 0;
+}
+
+void tk_record_name(struct tk_record *record)
+{
+	snprintf(record->name, sizeof(record->name), "%08x-%016llx-%08x", record->inode.dev,
+		 (unsigned long long)record->inode.ino, record->inode.igeneration);
+}
+
+/* ---------------------------------------------------------------- struct to slot and back */
+
+static void slot_fill(const struct tk_record *record, struct slot *ret_slot)
+{
+	struct slot slot = {
+		.magic = MAGIC,
+		.state = record->state,
+		.sequence = record->sequence,
+		.inode = record->inode,
+		.payload_size = record->payload_size,
+		.plain_size = record->plain_size,
+		.atime = record->atime.tv_sec,
+		.mtime = record->mtime.tv_sec,
+		.atime_ns = (uint32_t)record->atime.tv_nsec,
+		.mtime_ns = (uint32_t)record->mtime.tv_nsec,
+		.algorithm = record->recipe.algorithm,
+		.chunk_log2 = record->recipe.chunk_log2,
+		.handle_bytes = record->handle.bytes,
+		.handle_type = record->handle.type,
+	};
+
+	memcpy(slot.handle, record->handle.data, sizeof(slot.handle));
+	memcpy(slot.key_id, record->recipe.key_id, sizeof(slot.key_id));
+	memcpy(slot.guard, record->recipe.guard, sizeof(slot.guard));
+	slot.crc = crc32(&slot, sizeof(slot));
+	*ret_slot = slot;
+}
+
+static bool slot_whole(const struct slot *slot)
+{
+	struct slot copy = *slot;
+
+	copy.crc = 0;
+	return !memcmp(slot->magic, MAGIC, sizeof(slot->magic)) && crc32(&copy, sizeof(copy)) == slot->crc &&
+	       (slot->state == TK_RESTORE || slot->state == TK_WRITABLE) &&
+	       slot->handle_bytes <= TK_HANDLE_MAX && slot->key_id[TK_KEY_ID_MAX] == '\0' &&
+	       slot->guard[TK_NAME_MAX - 1] == '\0' && slot->atime_ns < 1000000000 &&
+	       slot->mtime_ns < 1000000000;
+}
+
+static void slot_read(const struct slot *slot, struct tk_record *record)
+{
+	record->sequence = slot->sequence;
+	record->state = slot->state;
+	record->inode = slot->inode;
+	record->payload_size = slot->payload_size;
+	record->plain_size = slot->plain_size;
+	record->atime = (struct timespec){.tv_sec = slot->atime, .tv_nsec = slot->atime_ns};
+	record->mtime = (struct timespec){.tv_sec = slot->mtime, .tv_nsec = slot->mtime_ns};
+	record->handle.bytes = slot->handle_bytes;
+	record->handle.type = slot->handle_type;
+	memcpy(record->handle.data, slot->handle, sizeof(slot->handle));
+	record->recipe.algorithm = slot->algorithm;
+	record->recipe.chunk_log2 = slot->chunk_log2;
+	memcpy(record->recipe.key_id, slot->key_id, sizeof(slot->key_id));
+	memcpy(record->recipe.guard, slot->guard, sizeof(slot->guard));
+}
+
+/* ---------------------------------------------------------------- making records */
+
+int tk_draft_new(struct tk_volume *volume, struct tk_draft *ret_draft)
+{
+	static atomic_uint counter;
+	struct tk_draft draft = {.fd = -1};
+	int err = tk_vault_open(volume);
+
+	if (err)
+		return err;
+	draft.vault = volume->vault;
+	/* Names left by an earlier agent of the same process id are swept away by recovery. */
+	snprintf(draft.name, sizeof(draft.name), "tmp-%d-%u", getpid(), counter++);
+	draft.fd = openat(draft.vault, draft.name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (draft.fd < 0)
+		return -errno;
+	*ret_draft = draft;
+	return 0;
+}
+
+void tk_draft_drop(struct tk_draft *draft)
+{
+	if (draft->fd < 0)
+		return;
+	unlinkat(draft->vault, draft->name, 0);
+	tk_fd_close(&draft->fd);
+}
+
+int tk_draft_commit(struct tk_draft *draft, struct tk_record *record, bool durable, bool replace)
+{
+	struct {
+		struct slot first, second;
+	} block = {};
+	int err;
+
+	assert(durable || !record->payload_size);
+	record->sequence = 1;
+	tk_record_name(record);
+	slot_fill(record, &block.second); /* sequence 1 lives in slot 1 & 1 */
+	err = tk_write_at(draft->fd, &block, sizeof(block), 0);
+	if (err)
+		return err;
+	if (durable && fsync(draft->fd))
+		return -errno;
+	/* A record nobody knows of is one that recovery could not use: it may be the only copy of a file. */
+	if (renameat2(draft->vault, draft->name, draft->vault, record->name, replace ? 0 : RENAME_NOREPLACE))
+		return -errno;
+	tk_fd_close(&draft->fd);
+	/* From here on the name may be durable, whatever the sync says; the caller treats it as being there.
+	 */
+	if (durable && fsync(draft->vault))
+		return -errno;
+	return 0;
+}
+
+int tk_record_rewrite(struct tk_volume *volume, struct tk_record *record)
+{
+	struct slot slot;
+	TK_AUTO_FD fd = openat(volume->vault, record->name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	record->sequence++;
+	slot_fill(record, &slot);
+	err = tk_write_at(fd, &slot, sizeof(slot), (record->sequence & 1) * SLOT);
+	if (!err && fdatasync(fd))
+		err = -errno;
+	if (err)
+		record->sequence--; /* the next try must not touch the slot that still stands */
+	return err;
+}
+
+int tk_record_payload(const struct tk_volume *volume, const struct tk_record *record)
+{
+	int fd = openat(volume->vault, record->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int tk_record_remove(struct tk_volume *volume, const struct tk_record *record)
+{
+	if (unlinkat(volume->vault, record->name, 0) && errno != ENOENT)
+		return -errno;
+	/* A raw view may write the file next, and that must not be undone by a record that comes back. */
+	if (!record->fresh && fsync(volume->vault))
+		return -errno;
+	return 0;
+}
+
+/* ---------------------------------------------------------------- reading them back */
+
+static bool all_zero(const void *buf, size_t len)
+{
+	const uint8_t *bytes = buf;
+
+	for (size_t i = 0; i < len; i++)
+		if (bytes[i])
+			return false;
+	return true;
+}
+
+int tk_record_read(const struct tk_volume *volume, const char *name, struct tk_record *ret_record)
+{
+	struct slot slots[2] = {};
+	struct tk_record record = {};
+	const struct slot *best = NULL;
+	struct stat st;
+	ssize_t n;
+	TK_AUTO_FD fd = openat(volume->vault, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0 || fstat(fd, &st))
+		return -errno;
+	if (strlen(name) >= sizeof(record.name) || !S_ISREG(st.st_mode))
+		return -EBADMSG;
+	n = tk_read_at(fd, slots, sizeof(slots), 0);
+	if (n < 0)
+		return (int)n;
+	for (int i = 0; i < 2; i++)
+		if (slot_whole(&slots[i]) && (!best || slots[i].sequence > best->sequence))
+			best = &slots[i];
+	/* A fresh record that a crash overtook before it was written back: no payload, and no block either.
+	 */
+	if (!best && st.st_size <= TK_PAYLOAD && all_zero(slots, sizeof(slots)))
+		return -ENODATA;
+	if (!best || (uint64_t)st.st_size < TK_PAYLOAD + best->payload_size)
+		return -EBADMSG;
+	slot_read(best, &record);
+	snprintf(record.name, sizeof(record.name), "%s", name);
+	*ret_record = record;
+	return 0;
+}

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * loader/agent/mounts.c - gives each guard point a mount whose opens wait for the
+ * agent, and the agent a private mount whose opens do not.  Owns the bind mounts
+ * and the marks on them.
+ *
+ * A guard point that is no mount point becomes a bind mount of itself: a mark on a
+ * mount costs nothing to those outside it, and covers directories from their first
+ * instant (KERNEL.md 4).  The bind mount stays when the agent ends, so that nothing
+ * changes for those who work inside; the next agent recognises it.  A guard point
+ * that is the root of its filesystem has the filesystem marked.
+ *
+ * The private mount is a detached clone of the mount that holds the guard point,
+ * taken from below the bind mounts; the journal lives at its root.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/fanotify.h>
+#include <sys/mount.h>
+
+#include "loader/agent/agent.h"
+
+static void trouble(struct tk_spot *spot, const char *what, int err)
+{
+	snprintf(spot->trouble, sizeof(spot->trouble), "%s: %s", what, tk_strerror(err));
+}
+
+static char *join(const char *dir, const char *rest)
+{
+	char *path;
+
+	if (!*rest)
+		return strdup(dir);
+	return asprintf(&path, "%s/%s", strcmp(dir, "/") ? dir : "", rest) < 0 ? NULL : path;
+}
+
+/* The mount below when `mount` shows a directory in its own place: a bind mount of a directory onto itself.
+ */
+static const struct tk_mount *self_bind(const struct tk_mounts *mounts, const struct tk_mount *mount)
+{
+	const struct tk_mount *parent = tk_mountinfo_find(mounts, mount->parent);
+	TK_AUTO_TEXT own = NULL;
+	const char *rest;
+
+	if (!parent || parent == mount || parent->dev != mount->dev ||
+	    !tk_path_below(parent->point, mount->point, &rest))
+		return NULL;
+	own = join(parent->root, rest);
+	return own && !strcmp(own, mount->root) ? parent : NULL;
+}
+
+static struct tk_volume *volume_find(const struct tk_agent *agent, uint32_t dev)
+{
+	struct tk_volume *volume = agent->volumes;
+
+	while (volume && volume->dev != dev)
+		volume = volume->next;
+	return volume;
+}
+
+static void volume_free(struct tk_volume *volume)
+{
+	tk_fd_close(&volume->vault);
+	tk_fd_close(&volume->mount);
+	tk_fd_close(&volume->tree);
+	free(volume->point);
+	free(volume);
+}
+
+static int volume_open(struct tk_volume *volume)
+{
+	struct mount_attr private = {.propagation = MS_PRIVATE};
+	struct tk_handle handle;
+
+	volume->tree =
+		open_tree(AT_FDCWD, volume->point, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT);
+	if (volume->tree < 0)
+		return -errno;
+	/* So that no bind mount propagates into it.  5.10 has no mount_setattr(2), and no such propagation.
+	 */
+	if (mount_setattr(volume->tree, "", AT_EMPTY_PATH, &private, sizeof(private)) && errno != ENOSYS)
+		return -errno;
+	volume->mount = openat(volume->tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (volume->mount < 0)
+		return -errno;
+	return tk_handle_of(volume->mount, "", &handle);
+}
+
+/* The filesystem below `base`; one volume a filesystem, whatever the number of its mounts. */
+static int volume_get(struct tk_agent *agent, const struct tk_mount *base, struct tk_volume **ret_volume)
+{
+	struct tk_volume *volume = volume_find(agent, base->dev);
+	int err;
+
+	if (volume) {
+		*ret_volume = volume;
+		return 0;
+	}
+	volume = calloc(1, sizeof(*volume));
+	if (!volume)
+		return -ENOMEM;
+	volume->dev = base->dev;
+	volume->tree = volume->mount = volume->vault = -1;
+	volume->point = strdup(base->point);
+	err = volume->point ? volume_open(volume) : -ENOMEM;
+	if (!err)
+		err = tk_vault_open(volume);
+	if (err && err != -EROFS) {
+		volume_free(volume);
+		return err;
+	}
+	volume->next = agent->volumes;
+	agent->volumes = volume;
+	*ret_volume = volume;
+	return 0;
+}
+
+/* Nobody but the agent may reach the journal; each generation must be told. */
+void tk_vaults_announce(struct tk_agent *agent)
+{
+	for (struct tk_volume *volume = agent->volumes; volume; volume = volume->next) {
+		struct tk_inode inode;
+		int err;
+
+		if (volume->vault < 0 || volume->vault_generation == agent->now.generation)
+			continue;
+		err = tk_inode_in(volume, volume->vault, &inode);
+		if (!err)
+			err = tk_kernel_add_vault(agent->kernel, &inode);
+		if (err)
+			tk_report(agent, "%s: the journal cannot be closed to others: %s", volume->point,
+				  tk_strerror(err));
+		else
+			volume->vault_generation = agent->now.generation;
+	}
+}
+
+/* ---------------------------------------------------------------- marks */
+
+static int mark(struct tk_agent *agent, struct tk_spot *spot)
+{
+	unsigned int type = spot->whole ? FAN_MARK_FILESYSTEM : FAN_MARK_MOUNT;
+
+	if (fanotify_mark(agent->fanotify, FAN_MARK_ADD | type, FAN_OPEN_PERM, AT_FDCWD, spot->path))
+		return -errno;
+	/* The agent's own opens need not ask it; where this fails the reader lets them pass. */
+	if (spot->whole)
+		fanotify_mark(agent->fanotify,
+			      FAN_MARK_ADD | FAN_MARK_MOUNT | FAN_MARK_IGNORED_MASK |
+				      FAN_MARK_IGNORED_SURV_MODIFY,
+			      FAN_OPEN_PERM, spot->volume->mount, ".");
+	return 0;
+}
+
+static int bind_onto_itself(struct tk_spot *spot)
+{
+	/* Recursive, or what is mounted inside would be hidden. */
+	if (mount(spot->path, spot->path, NULL, MS_BIND | MS_REC, NULL))
+		return -errno;
+	return 0;
+}
+
+static bool is_on_top(const struct tk_mount *mount)
+{
+	uint32_t id;
+
+	return !tk_mount_id(AT_FDCWD, mount->point, &id) && id == mount->id;
+}
+
+/*
+ * The mount that shows most of base's filesystem.  The journal lies at its root, so that it is found again
+ * whichever guard point comes first, and in whatever order filesystems were mounted.
+ */
+static const struct tk_mount *widest(const struct tk_mounts *mounts, const struct tk_mount *base)
+{
+	const struct tk_mount *best = base;
+
+	for (size_t i = 0; i < mounts->count; i++) {
+		const struct tk_mount *mount = &mounts->items[i];
+
+		if (mount->dev == base->dev && strlen(mount->root) < strlen(best->root) && is_on_top(mount))
+			best = mount;
+	}
+	return best;
+}
+
+/*
+ * Another journal of the same filesystem, left when the widest mount was another one, may hold the only copy of
+ * a file.  Until that one is visible and chosen again nothing there may be opened.
+ */
+static int other_journal(struct tk_agent *agent, const struct tk_mounts *mounts, const struct tk_mount *chosen)
+{
+	for (size_t i = 0; i < mounts->count; i++) {
+		const struct tk_mount *mount = &mounts->items[i];
+		int records;
+
+		if (mount->dev != chosen->dev || !strcmp(mount->root, chosen->root) || !is_on_top(mount))
+			continue;
+		records = tk_vault_in_use(mount->point);
+		if (records > 0) {
+			tk_report(agent, "%s: a journal with %d records lies here, but the one in use would be at %s; "
+					 "nothing on this filesystem is opened until it is empty or moved there",
+				  mount->point, records, chosen->point);
+			return -EUCLEAN;
+		}
+	}
+	return 0;
+}
+
+static int place(struct tk_agent *agent, struct tk_spot *spot, const struct tk_mounts *mounts,
+		 const char **ret_what)
+{
+	const struct tk_mount *own, *base, *below;
+	const char *rest;
+	uint32_t id;
+	int err;
+
+	*ret_what = "cannot be found among the mounts";
+	err = tk_mount_id(AT_FDCWD, spot->path, &id);
+	if (err)
+		return err;
+	own = base = tk_mountinfo_find(mounts, id);
+	if (!own || own->dev != spot->inode.dev || !tk_path_below(own->point, spot->path, &rest))
+		return -ESTALE;
+	while ((below = self_bind(mounts, base)))
+		base = below;
+	spot->root = join(own->root, rest);
+	if (!spot->root)
+		return -ENOMEM;
+	spot->whole = !*rest && !strcmp(own->root, "/");
+
+	*ret_what =
+		"its filesystem cannot be worked on (file handles and a place for the journal are needed)";
+	base = widest(mounts, base);
+	err = other_journal(agent, mounts, base);
+	if (!err)
+		err = volume_get(agent, base, &spot->volume);
+	if (err)
+		return err;
+	*ret_what = "cannot be bind mounted";
+	err = *rest ? bind_onto_itself(spot) : 0;
+	if (!err)
+		err = tk_mount_id(AT_FDCWD, spot->path, &spot->mount_id);
+	if (err)
+		return err;
+	*ret_what = "cannot be marked";
+	err = mark(agent, spot);
+	return err ? err : tk_mount_watch(agent, spot->mount_id);
+}
+
+/* Makes opens below the guard point reach the agent.  What fails is kept in spot->trouble. */
+int tk_mounts_add(struct tk_agent *agent, struct tk_spot *spot)
+{
+	struct tk_mounts mounts = {};
+	const char *what = "mountinfo cannot be read";
+	struct stat st;
+	int err;
+
+	err = tk_mountinfo_read("/proc/self/mountinfo", &mounts);
+	if (!err)
+		err = place(agent, spot, &mounts, &what);
+	tk_mountinfo_free(&mounts);
+	if (!err && stat(spot->path, &st))
+		err = -errno;
+	if (err) {
+		trouble(spot, what, err);
+		return err;
+	}
+	spot->st_dev = st.st_dev;
+	spot->marked = true;
+	spot->trouble[0] = '\0';
+	return 0;
+}
+
+/* unbind: also take the bind mount away; those who have files open there keep them. */
+void tk_mounts_remove(struct tk_agent *agent, struct tk_spot *spot, bool unbind)
+{
+	struct tk_mounts mounts = {};
+	const struct tk_mount *own;
+	uint32_t id;
+
+	if (!spot->marked)
+		return;
+	fanotify_mark(agent->fanotify, FAN_MARK_REMOVE | (spot->whole ? FAN_MARK_FILESYSTEM : FAN_MARK_MOUNT),
+		      FAN_OPEN_PERM, AT_FDCWD, spot->path);
+	spot->marked = false;
+	if (!unbind || tk_mountinfo_read("/proc/self/mountinfo", &mounts))
+		return;
+	own = tk_mount_id(AT_FDCWD, spot->path, &id) ? NULL : tk_mountinfo_find(&mounts, id);
+	if (own && !strcmp(own->point, spot->path) && self_bind(&mounts, own))
+		umount2(spot->path, MNT_DETACH | UMOUNT_NOFOLLOW);
+	tk_mountinfo_free(&mounts);
+}

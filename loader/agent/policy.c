@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * loader/agent/policy.c - which policy the agent works by.  Owns the guard points of
+ * the generation in force, as the agent needs them, and the keys in the ring.
+ *
+ * The agent decides nothing, but its idea of which guard point is which must be
+ * the kernel's: it asks for the ids the kernel programs use, by the directory's inode.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "loader/agent/agent.h"
+
+static void spots_free(struct tk_spots *spots)
+{
+	for (size_t i = 0; i < spots->count; i++) {
+		free(spots->items[i].path);
+		free(spots->items[i].root);
+	}
+	free(spots->items);
+	*spots = (struct tk_spots){};
+}
+
+const struct tk_spot *tk_spot_find(const struct tk_agent *agent, uint32_t generation, uint32_t id)
+{
+	const struct tk_spots *spots = generation == agent->now.generation ? &agent->now : &agent->before;
+
+	if (spots->generation != generation)
+		return NULL;
+	for (size_t i = 0; i < spots->count; i++)
+		if (spots->items[i].id == id)
+			return &spots->items[i];
+	return NULL;
+}
+
+static struct tk_spot *spot_of_place(const struct tk_spots *spots, const struct tk_place *place)
+{
+	for (size_t i = 0; i < spots->count; i++) {
+		struct tk_spot *spot = &spots->items[i];
+
+		if (!memcmp(&spot->inode, &place->inode, sizeof(spot->inode)) &&
+		    !strcmp(spot->path, place->path))
+			return spot;
+	}
+	return NULL;
+}
+
+static void recipe_fill(const struct tk_compiled *compiled, uint32_t spec, struct tk_recipe *recipe)
+{
+	const struct tk_guard_spec *guard = &compiled->guards[spec];
+	const struct tk_encryption *encryption = &compiled->encryption[guard->policy];
+
+	*recipe = (struct tk_recipe){};
+	snprintf(recipe->guard, sizeof(recipe->guard), "%s", guard->name);
+	if (encryption->key == UINT32_MAX)
+		return;
+	recipe->algorithm = encryption->algorithm;
+	recipe->chunk_log2 = encryption->chunk_log2;
+	snprintf(recipe->key_id, sizeof(recipe->key_id), "%s", compiled->keys[encryption->key].id);
+}
+
+static void spot_fill(struct tk_agent *agent, const struct tk_compiled *compiled,
+		      const struct tk_place *place, struct tk_spot *old, struct tk_spot *spot)
+{
+	spot->spec = place->spec;
+	spot->mode = compiled->guards[place->spec].mode;
+	spot->inode = place->inode;
+	recipe_fill(compiled, place->spec, &spot->recipe);
+	if (old && old->marked) {
+		spot->st_dev = old->st_dev;
+		spot->root = old->root ? strdup(old->root) : NULL;
+		spot->whole = old->whole;
+		spot->mount_id = old->mount_id;
+		spot->volume = old->volume;
+		spot->marked = spot->root;
+	}
+	if (!spot->marked && tk_mounts_add(agent, spot))
+		tk_report(agent, "%s: guard point %s: %s", spot->path, spot->recipe.guard, spot->trouble);
+}
+
+static int by_path(const void *a, const void *b)
+{
+	return strcmp(((const struct tk_place *)a)->path, ((const struct tk_place *)b)->path);
+}
+
+/* Guard points of these places, outer ones first, so that the mounts nest as they do. */
+static int spots_make(struct tk_agent *agent, const struct tk_compiled *compiled, struct tk_places *places,
+		      struct tk_spots *old, struct tk_spots *ret_spots)
+{
+	struct tk_spots spots = {.generation = ret_spots->generation};
+	int err = 0;
+
+	spots.items = calloc(places->count + 1, sizeof(*spots.items));
+	if (!spots.items)
+		return -ENOMEM;
+	qsort(places->items, places->count, sizeof(*places->items), by_path);
+	for (size_t i = 0; i < places->count && !err; i++) {
+		const struct tk_place *place = &places->items[i];
+		struct tk_spot *spot = &spots.items[spots.count];
+
+		err = tk_kernel_place_id(agent->kernel, &place->inode, &spot->id);
+		if (err == -ENOENT) { /* it has appeared since: tk_policy_appear() */
+			err = 0;
+			continue;
+		}
+		spot->path = strdup(place->path);
+		spots.count++;
+		if (!err && !spot->path)
+			err = -ENOMEM;
+		if (!err)
+			spot_fill(agent, compiled, place, spot_of_place(old, place), spot);
+	}
+	if (err) {
+		spots_free(&spots);
+		return err;
+	}
+	*ret_spots = spots;
+	return 0;
+}
+
+static int load_keys(struct tk_agent *agent, const struct tk_compiled *compiled, char *ret_error, size_t size)
+{
+	for (size_t i = 0; i < compiled->key_count; i++) {
+		const struct tk_key_spec *key = &compiled->keys[i];
+		const char *why = NULL;
+		int err = tk_keyring_add_file(agent->keys, key->id, key->path, &why);
+
+		if (err) {
+			snprintf(ret_error, size, "key %s cannot be read from %s: %s", key->id, key->path,
+				 why ? why : tk_strerror(err));
+			return err;
+		}
+	}
+	return 0;
+}
+
+static int load_text(struct tk_agent *agent, struct tk_compiled **ret_compiled, struct tk_places **ret_places,
+		     char *ret_error, size_t size)
+{
+	struct tk_problems problems = {};
+	int err = tk_policy_load(agent->policy_path, ret_compiled, &problems);
+
+	if (err) {
+		snprintf(ret_error, size, "%s: %s", agent->policy_path, tk_strerror(err));
+		for (size_t i = 0; i < problems.count; i++)
+			if (!problems.items[i].warning) {
+				snprintf(ret_error, size, "%s: %s: %s", agent->policy_path,
+					 problems.items[i].pointer, problems.items[i].message);
+				break;
+			}
+	} else {
+		err = tk_places_find(*ret_compiled, ret_places, &problems);
+		if (err) {
+			snprintf(ret_error, size, "guard points cannot be found: %s", tk_strerror(err));
+			tk_compiled_free(*ret_compiled);
+			*ret_compiled = NULL;
+		}
+	}
+	tk_problems_free(&problems);
+	return err;
+}
+
+/* What earlier agents left on filesystems that are new to this one, before anything there may be opened. */
+static void recover_new(struct tk_agent *agent)
+{
+	for (struct tk_volume *volume = agent->volumes; volume; volume = volume->next)
+		if (!volume->recovered) {
+			int err = tk_recover(agent, volume);
+
+			if (err)
+				tk_report(agent, "%s: the journal cannot be read: %s", volume->point,
+					  tk_strerror(err));
+			else
+				volume->recovered = true;
+		}
+}
+
+static void swap(struct tk_agent *agent, struct tk_compiled *compiled, struct tk_spots *spots)
+{
+	struct tk_compiled *old = agent->compiled;
+
+	pthread_rwlock_wrlock(&agent->policy_lock);
+	spots_free(&agent->before);
+	agent->before = agent->now;
+	agent->now = *spots;
+	agent->compiled = compiled;
+	pthread_rwlock_unlock(&agent->policy_lock);
+	tk_compiled_free(old);
+}
+
+/*
+ * Takes over the policy that the kernel enforces.  On failure everything is as it was, and ret_error says
+ * why in one line.
+ */
+int tk_policy_adopt(struct tk_agent *agent, char *ret_error, size_t size)
+{
+	struct tk_compiled *compiled = NULL;
+	struct tk_places *places = NULL;
+	struct tk_control control;
+	struct tk_spots spots = {};
+	int err = tk_kernel_control(agent->kernel, &control);
+
+	if (err) {
+		snprintf(ret_error, size, "the kernel programs cannot be asked: %s", tk_strerror(err));
+		return err;
+	}
+	err = load_text(agent, &compiled, &places, ret_error, size);
+	if (err)
+		return err;
+	err = load_keys(agent, compiled, ret_error, size);
+	if (!err) {
+		spots.generation = control.generation;
+		err = spots_make(agent, compiled, places, &agent->now, &spots);
+		if (err)
+			snprintf(ret_error, size, "guard points cannot be set up: %s", tk_strerror(err));
+	}
+	if (err) {
+		tk_places_free(places);
+		tk_compiled_free(compiled);
+		return err;
+	}
+	for (size_t i = 0; i < agent->now.count; i++) {
+		const struct tk_spot *old = &agent->now.items[i];
+		const struct tk_place key = {.path = old->path, .inode = old->inode};
+
+		if (!spot_of_place(&spots, &key))
+			tk_mounts_remove(agent, &agent->now.items[i], true);
+	}
+	tk_places_free(places);
+	recover_new(agent);
+	swap(agent, compiled, &spots);
+	agent->text_doubtful = false;
+	tk_vaults_announce(agent);
+	tk_namespaces_scan(agent);
+	return 0;
+}
+
+/* Under a new generation's number, perhaps, but not yet with its text: the opener that waits for it goes on.
+ */
+int tk_policy_follow(struct tk_agent *agent)
+{
+	char error[256];
+	int err = tk_policy_adopt(agent, error, sizeof(error));
+
+	if (err)
+		tk_report(agent, "the policy cannot be read again, the former one is kept: %s", error);
+	agent->text_doubtful = true;
+	return err;
+}
+
+static void append(struct tk_agent *agent, struct tk_spot *spot)
+{
+	struct tk_spot *items;
+
+	pthread_rwlock_wrlock(&agent->policy_lock);
+	items = realloc(agent->now.items, (agent->now.count + 2) * sizeof(*items));
+	if (items) {
+		items[agent->now.count++] = *spot;
+		agent->now.items = items;
+		spot->path = spot->root = NULL;
+	}
+	pthread_rwlock_unlock(&agent->policy_lock);
+	free(spot->path);
+	free(spot->root);
+}
+
+/*
+ * The kernel's id of a place; one that has appeared since the policy was installed is made known to it, which
+ * is only right while the text the agent has read is that of the generation in force.
+ */
+static int place_id(struct tk_agent *agent, const struct tk_place *place, uint32_t *next_id, uint32_t *ret_id)
+{
+	struct tk_place fresh = *place;
+	struct tk_control control;
+	int err = tk_kernel_place_id(agent->kernel, &place->inode, ret_id);
+
+	if (err != -ENOENT)
+		return err;
+	if (agent->text_doubtful || tk_kernel_control(agent->kernel, &control) ||
+	    control.generation != agent->now.generation)
+		return -EAGAIN;
+	fresh.id = (*next_id)++;
+	err = tk_kernel_add_place(agent->kernel, agent->compiled, &fresh);
+	if (!err)
+		*ret_id = fresh.id;
+	return err;
+}
+
+/* Directories that match a guard point's pattern only now, and guard points that could not be marked before.
+ */
+void tk_policy_appear(struct tk_agent *agent)
+{
+	struct tk_problems problems = {};
+	struct tk_places *places = NULL;
+	bool changed = false;
+	uint32_t next_id = TK_MAX_GUARD_POINTS; /* above those of the installation */
+
+	for (size_t i = 0; i < agent->now.count; i++) {
+		struct tk_spot *spot = &agent->now.items[i];
+
+		next_id = spot->id >= next_id ? spot->id + 1 : next_id;
+		if (!spot->marked && !tk_mounts_add(agent, spot))
+			changed = true;
+	}
+	if (!tk_places_find(agent->compiled, &places, &problems)) {
+		for (size_t i = 0; i < places->count; i++) {
+			struct tk_spot spot = {};
+
+			if (spot_of_place(&agent->now, &places->items[i]))
+				continue;
+			spot.path = strdup(places->items[i].path);
+			if (!spot.path || place_id(agent, &places->items[i], &next_id, &spot.id)) {
+				free(spot.path);
+				continue;
+			}
+			spot_fill(agent, agent->compiled, &places->items[i], NULL, &spot);
+			append(agent, &spot);
+			changed = true;
+		}
+		tk_places_free(places);
+	}
+	tk_problems_free(&problems);
+	for (struct tk_volume *volume = agent->volumes; volume; volume = volume->next)
+		changed |= !atomic_load(&volume->recovered);
+	if (!changed)
+		return;
+	recover_new(agent);
+	tk_vaults_announce(agent);
+	tk_namespaces_scan(agent);
+	tk_sweep_ask(agent);
+}

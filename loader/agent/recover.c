@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * loader/agent/recover.c - completes or undoes what an earlier agent left in the
+ * journal, before anybody is let in.  Owns the reading of a whole vault; the moves
+ * themselves are ordinary turns (turn.c) of files that begin in the middle.
+ *
+ *	record		kernel says	then
+ *	RESTORE		OPEN		the agent was killed, readers go on: adopted as it is
+ *	RESTORE		anything else	the payload is put back
+ *	WRITABLE	OPEN		adopted; sealed after the last close
+ *	WRITABLE	anything else	the file's own content is the truth: adopted if somebody has it
+ *					open, else sealed
+ *	of a file that is gone		forgotten
+ *	damaged				reported and kept aside
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "loader/agent/agent.h"
+
+#define ASIDE "damaged-"
+
+/* Device numbers change from boot to boot on some filesystems, and the name is made of one. */
+static int name_anew(struct tk_volume *volume, struct tk_record *record, const struct tk_inode *inode)
+{
+	struct tk_record named = *record;
+
+	named.inode = *inode;
+	tk_record_name(&named);
+	if (strcmp(named.name, record->name) &&
+	    renameat2(volume->vault, record->name, volume->vault, named.name, RENAME_NOREPLACE))
+		return -errno;
+	*record = named;
+	return 0;
+}
+
+/* A file of the table that begins in the middle.  Its first turn goes on from there. */
+static void begin(struct tk_agent *agent, struct tk_file *file)
+{
+	enum tk_file_state state = TK_SEALED;
+	bool is_open;
+
+	tk_kernel_state(agent->kernel, &file->inode, &state);
+	is_open = state == TK_OPEN || state == TK_OPEN_READ;
+	file->has_record = true;
+	if (is_open || file->record.state == TK_WRITABLE) {
+		/* Only the entry of an open file remembers whether it was written to. */
+		file->must_encrypt = !is_open;
+		file->writable = file->record.state == TK_WRITABLE;
+		file->state = TK_OPEN;
+		tk_kernel_set_state(agent->kernel, &file->inode, file->writable ? TK_OPEN : TK_OPEN_READ);
+	} else {
+		file->state = TK_SEALING;
+		/* Refused when a descriptor from before is left; then it is UNSEALING, which does as well. */
+		if (tk_kernel_set_state(agent->kernel, &file->inode, TK_SEALING))
+			tk_kernel_set_state(agent->kernel, &file->inode, TK_UNSEALING);
+	}
+	TK_HOLD(&agent->lock);
+	tk_file_insert(agent, file);
+	tk_file_queue(agent, file);
+}
+
+/*
+ * The record was made before this boot and the file was changed after it, before any agent ran: somebody worked
+ * on it while no policy was loaded.  Which of the two is right is not ours to say: both are kept, and nobody is
+ * let in.
+ */
+static bool edited_unguarded(struct tk_agent *agent, const struct tk_volume *volume,
+			     const struct tk_record *record, const struct tk_inode *inode, int fd)
+{
+	enum tk_file_state state = TK_SEALED;
+	struct timespec now, up;
+	struct stat file, kept;
+	time_t boot;
+
+	if (tk_kernel_state(agent->kernel, inode, &state) || state != TK_SEALED)
+		return false; /* the programs have watched it */
+	if (fstat(fd, &file) || fstatat(volume->vault, record->name, &kept, AT_SYMLINK_NOFOLLOW))
+		return false;
+	clock_gettime(CLOCK_REALTIME, &now);
+	clock_gettime(CLOCK_BOOTTIME, &up);
+	boot = now.tv_sec - up.tv_sec;
+	return kept.st_ctim.tv_sec < boot - 1 && file.st_ctim.tv_sec > boot + 1;
+}
+
+static int recover_file(struct tk_agent *agent, struct tk_volume *volume, struct tk_record *record)
+{
+	TK_AUTO_FD fd = tk_handle_open(volume, &record->handle, O_RDONLY | O_NOATIME | O_NONBLOCK);
+	struct tk_inode inode;
+	struct tk_file *file;
+	bool known;
+	int err;
+
+	if (fd == -ESTALE || fd == -ENOENT) {
+		/* Deleted, and nobody has it open any more. */
+		tk_kernel_set_state(agent->kernel, &record->inode, TK_SEALED);
+		return tk_record_remove(volume, record);
+	}
+	if (fd < 0)
+		return fd;
+	err = tk_inode_in(volume, fd, &inode);
+	if (!err && record->state == TK_RESTORE && edited_unguarded(agent, volume, record, &inode, fd))
+		err = -EUCLEAN;
+	if (!err)
+		err = name_anew(volume, record, &inode);
+	if (!err)
+		err = tk_file_make(volume, &inode, fd, &file);
+	if (err)
+		return err;
+	{
+		TK_HOLD(&agent->lock);
+		known = tk_file_find(agent, &inode);
+	}
+	if (known) {
+		tk_file_free(file);
+		return -EEXIST;
+	}
+	file->record = *record;
+	file->recipe = record->recipe;
+	begin(agent, file);
+	return 0;
+}
+
+/* 0, also for what is reported and kept for good; -errno: try the volume again later. */
+static int recover_name(struct tk_agent *agent, struct tk_volume *volume, const char *name)
+{
+	char aside[TK_RECORD_NAME + sizeof(ASIDE)];
+	struct tk_record record;
+	int err;
+
+	if (!strncmp(name, "tmp-", 4)) {
+		unlinkat(volume->vault, name, 0); /* never became a record: the file was not touched */
+		return 0;
+	}
+	err = tk_record_read(volume, name, &record);
+	if (err == -ENODATA) {
+		unlinkat(volume->vault, name, 0);
+		return 0;
+	}
+	if (!err)
+		err = recover_file(agent, volume, &record);
+	if (!err || err == -EEXIST) /* taken over already, by an earlier try */
+		return 0;
+	if (err == -EBADMSG && strncmp(name, ASIDE, strlen(ASIDE))) {
+		snprintf(aside, sizeof(aside), ASIDE "%.*s", TK_RECORD_NAME - 1, name);
+		renameat2(volume->vault, name, volume->vault, aside, RENAME_NOREPLACE);
+	}
+	tk_report(agent, "%s: record %s of the journal cannot be used and is kept: %s", volume->point, name,
+		  tk_strerror(err));
+	return err == -EBADMSG || err == -EUCLEAN ? 0 : err;
+}
+
+/* Names first: turns that begin while the directory is being read would change it. */
+static int list(struct tk_volume *volume, char ***ret_names, size_t *ret_count)
+{
+	char **names = NULL;
+	size_t count = 0;
+	struct dirent *entry;
+	DIR *dir;
+	int err = 0, fd = openat(volume->vault, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	dir = fdopendir(fd);
+	if (!dir) {
+		close(fd);
+		return -ENOMEM;
+	}
+	while (errno = 0, entry = readdir(dir)) {
+		char **more;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		more = realloc(names, (count + 1) * sizeof(*names));
+		if (more)
+			names = more;
+		if (!more || !(names[count] = strdup(entry->d_name))) {
+			errno = ENOMEM;
+			break;
+		}
+		count++;
+	}
+	err = -errno;
+	closedir(dir);
+	*ret_names = names;
+	*ret_count = count;
+	return err;
+}
+
+int tk_recover(struct tk_agent *agent, struct tk_volume *volume)
+{
+	char **names = NULL;
+	size_t count = 0;
+	int failed = 0, err = tk_vault_open(volume);
+
+	if (err)
+		return err == -EROFS ? 0 : err; /* there is none */
+	err = list(volume, &names, &count);
+	for (size_t i = 0; i < count; i++) {
+		if (!err)
+			failed = recover_name(agent, volume, names[i]) ?: failed;
+		free(names[i]);
+	}
+	free(names);
+	if (!err)
+		tk_workers_drain(agent);
+	return err ? err : failed;
+}

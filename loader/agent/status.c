@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * loader/agent/status.c - the state of the agent as JSON.  Reads everything, owns nothing.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "loader/agent/agent.h"
+
+static void add_number(cJSON *json, const char *name, uint64_t value)
+{
+	cJSON_AddNumberToObject(json, name, (double)value);
+}
+
+static void add_guards(struct tk_agent *agent, cJSON *json)
+{
+	cJSON *guards = cJSON_AddArrayToObject(json, "guard_points");
+	TK_HOLD_READ(&agent->policy_lock);
+
+	for (size_t i = 0; i < agent->now.count; i++) {
+		const struct tk_spot *spot = &agent->now.items[i];
+		cJSON *guard = cJSON_CreateObject();
+
+		cJSON_AddStringToObject(guard, "name", spot->recipe.guard);
+		cJSON_AddStringToObject(guard, "path", spot->path);
+		cJSON_AddStringToObject(guard, "mode", spot->mode == TK_MONITOR ? "monitor" : "enforce");
+		cJSON_AddStringToObject(guard, "key", spot->recipe.key_id);
+		cJSON_AddBoolToObject(guard, "watched", spot->marked);
+		if (spot->marked)
+			cJSON_AddStringToObject(guard, "watched_as", spot->whole ? "filesystem" : "mount");
+		if (*spot->trouble)
+			cJSON_AddStringToObject(guard, "trouble", spot->trouble);
+		cJSON_AddItemToArray(guards, guard);
+	}
+}
+
+static void add_files(struct tk_agent *agent, cJSON *json)
+{
+	uint64_t open = 0, moving = 0, waiting = 0, raw = 0, records = 0, plain = 0;
+	cJSON *files;
+	TK_HOLD(&agent->lock);
+
+	for (size_t i = 0; i < TK_TABLE_SIZE; i++)
+		for (const struct tk_file *file = agent->table[i]; file; file = file->hash_next) {
+			records += file->has_record;
+			if (file->running || file->queued) {
+				moving++;
+				continue;
+			}
+			open += file->state == TK_OPEN;
+			moving += file->state == TK_SEALING || file->state == TK_UNSEALING;
+			plain += file->state == TK_SEALED && file->plain;
+			raw += file->state == TK_SEALED && !file->plain && !file->waiting;
+			waiting += file->waiting != NULL;
+		}
+	files = cJSON_AddObjectToObject(json, "files");
+	add_number(files, "open", open);
+	add_number(files, "in_transition", moving);
+	add_number(files, "waiting", waiting);
+	add_number(files, "open_raw", raw);
+	add_number(files, "plaintext_found", plain);
+	add_number(files, "records", records);
+	add_number(json, "queue", agent->small.length + agent->large.length);
+	add_number(json, "workers", agent->workers);
+}
+
+static void add_sweep(struct tk_agent *agent, cJSON *json)
+{
+	cJSON *sweep = cJSON_AddObjectToObject(json, "sweep");
+	TK_HOLD(&agent->sweep.lock);
+
+	cJSON_AddBoolToObject(sweep, "running", agent->sweep.running);
+	add_number(sweep, "rounds", agent->sweep.done);
+	add_number(sweep, "files", agent->sweep.files);
+	add_number(sweep, "found", agent->sweep.found);
+}
+
+static void add_failures(struct tk_agent *agent, cJSON *json)
+{
+	cJSON *failures = cJSON_AddArrayToObject(json, "failures");
+	uint64_t first;
+	TK_HOLD(&agent->log_lock);
+
+	first = agent->failure_count > TK_FAILURES ? agent->failure_count - TK_FAILURES : 0;
+	add_number(json, "failure_count", agent->failure_count);
+	for (uint64_t i = first; i < agent->failure_count; i++) {
+		const struct tk_failure *failure = &agent->failures[i % TK_FAILURES];
+		cJSON *item = cJSON_CreateObject();
+		char stamp[32];
+		struct tm tm;
+
+		gmtime_r(&failure->when, &tm);
+		strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &tm);
+		cJSON_AddStringToObject(item, "time", stamp);
+		cJSON_AddStringToObject(item, "text", failure->text);
+		cJSON_AddItemToArray(failures, item);
+	}
+}
+
+static void add_counters(struct tk_agent *agent, cJSON *json)
+{
+	static const char *const names[TK_COUNTER_COUNT] = {
+		[TK_COUNT_DECISIONS] = "decisions",	      [TK_COUNT_DENIED] = "denied",
+		[TK_COUNT_EVENTS_DROPPED] = "events_dropped", [TK_COUNT_NOTICES_DROPPED] = "notices_dropped",
+		[TK_COUNT_PLACE_CACHED] = "places_cached",    [TK_COUNT_PLACE_WALKED] = "places_walked",
+	};
+	uint64_t counters[TK_COUNTER_COUNT];
+	cJSON *item;
+
+	if (tk_kernel_counters(agent->kernel, counters))
+		return;
+	item = cJSON_AddObjectToObject(json, "counters");
+	for (size_t i = 0; i < TK_COUNTER_COUNT; i++)
+		if (names[i])
+			add_number(item, names[i], counters[i]);
+}
+
+char *tk_status_json(struct tk_agent *agent)
+{
+	cJSON *json = cJSON_CreateObject();
+	const char *state = atomic_load(&agent->stopping) ? "stopping"
+			    : atomic_load(&agent->ready)  ? "ready"
+							  : "starting";
+	char *line;
+
+	if (!json)
+		return NULL;
+	cJSON_AddBoolToObject(json, "ok", true);
+	cJSON_AddStringToObject(json, "state", state);
+	add_number(json, "pid", (uint64_t)getpid());
+	add_number(json, "started", (uint64_t)agent->started);
+	add_number(json, "generation", agent->now.generation);
+	add_guards(agent, json);
+	add_files(agent, json);
+	add_number(json, "unsettled", tk_files_unsettled(agent));
+	add_sweep(agent, json);
+	add_counters(agent, json);
+	add_failures(agent, json);
+	line = cJSON_PrintUnformatted(json);
+	cJSON_Delete(json);
+	return line;
+}
