@@ -1,0 +1,130 @@
+# takakrypt-bpf: `make help` lists the targets.
+PREFIX  ?= /usr/local
+DESTDIR ?=
+CC      ?= gcc
+CLANG   ?= clang
+BPFTOOL ?= bpftool
+B       := build
+
+Q := $(if $(V),,@)
+PKGS     := libbpf libcrypto libcjson libelf zlib
+CFLAGS   ?= -O2 -g
+TK_CFLAGS := -std=gnu17 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+	-Wno-unused-parameter -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -fstack-protector-strong -fPIE \
+	-I. -I$(B) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+TK_LIBS  := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
+BPF_CFLAGS := -std=gnu17 -O2 -g -mcpu=v3 -target bpf -D__TARGET_ARCH_x86 -Wall -Wextra -Werror \
+	-Wno-unused-parameter -Wno-missing-declarations -I. -Ibpf -I/usr/include/$(shell $(CC) -print-multiarch)
+
+CRYPTO_SRC := $(wildcard crypto/*.c)
+LIB_SRC    := $(CRYPTO_SRC) $(wildcard loader/policy/*.c loader/kernel/*.c loader/agent/*.c)
+BIN_SRC    := $(LIB_SRC) $(wildcard loader/*.c)
+BPF_SRC    := $(wildcard bpf/*.bpf.c)
+SKELETONS  := $(BPF_SRC:bpf/%.bpf.c=$(B)/%.skel.h)
+BIN        := $(B)/takakrypt-bpf
+
+objs = $(patsubst %.c,$(B)/obj/%.o,$(1))
+
+.PHONY: all
+all: $(BIN)	## build the command, the kernel programs inside it
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+$(BIN): $(call objs,$(BIN_SRC))
+	@echo "  LD    $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -pie -Wl,-z,relro,-z,now -o $@ $^ $(TK_LIBS)
+
+$(B)/obj/%.o: %.c | $(SKELETONS)
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	$(Q)$(CC) $(TK_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# By its full path: the target of that name below looks at the file instead of making it.
+$(B)/%.bpf.o: bpf/%.bpf.c $(CURDIR)/vmlinux.h $(wildcard bpf/*.h)
+	@mkdir -p $(@D)
+	@echo "  BPF   $<"
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+
+$(B)/%.skel.h: $(B)/%.bpf.o
+	@echo "  SKEL  $@"
+	$(Q)$(BPFTOOL) gen skeleton $< name $(subst -,_,$*)_bpf > $@
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+
+# ---------------------------------------------------------------- tests
+
+TEST_LIBS := $(shell pkg-config --libs libcrypto libcjson cmocka 2>/dev/null) -lpthread
+UNIT      := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*_test.c))
+DIFF_SRC  := $(wildcard tests/differential/*.c)
+LIB_OBJ   := $(call objs,$(LIB_SRC))
+# What the unit tests link: everything that needs no kernel.
+PURE_OBJ  := $(call objs,$(CRYPTO_SRC) $(wildcard loader/policy/*.c))
+
+$(B)/tests/%_test: tests/unit/%_test.c $(PURE_OBJ)
+	@mkdir -p $(@D)
+	@echo "  TEST  $@"
+	$(Q)$(CC) $(TK_CFLAGS) $(CFLAGS) -Wno-missing-prototypes -o $@ $< $(PURE_OBJ) $(TEST_LIBS)
+
+DIFF_OBJ  := $(call objs,$(filter-out %.bpf.c,$(DIFF_SRC)))
+$(DIFF_OBJ): $(B)/judge.skel.h
+$(B)/judge.bpf.o: tests/differential/judge.bpf.c tests/differential/judge_abi.h $(CURDIR)/vmlinux.h $(wildcard bpf/*.h)
+	@echo "  BPF   $<"
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+
+$(B)/tests/differential: $(DIFF_OBJ) $(LIB_OBJ)
+	@mkdir -p $(@D)
+	@echo "  TEST  $@"
+	$(Q)$(CC) $(CFLAGS) -o $@ $^ $(TK_LIBS)
+
+$(B)/tests/probe: $(wildcard tests/vm/probe*.c) tests/vm/probe.h
+	@mkdir -p $(@D)
+	@echo "  TEST  $@"
+	$(Q)$(CC) -static -O2 -std=gnu17 -Wall -Wextra -Werror -o $@ $(filter %.c,$^)
+
+.PHONY: tests deps check check-kernels demo fuzz install clean help vmlinux.h
+tests: $(BIN) $(UNIT) $(B)/tests/probe $(if $(DIFF_SRC),$(B)/tests/differential)
+
+deps:
+	tests/deps build test
+
+check:	## install what is missing, build, run every test; ends with "N passed, N failed"
+	tests/deps build test
+	@$(MAKE) --no-print-directory tests
+	tests/run $(SUITES)
+
+check-kernels:	## the cases in a VM on 5.10, 6.1, 6.12 and 7.x, as a table
+	tests/deps build test
+	@$(MAKE) --no-print-directory tests
+	tests/vm/kernels
+
+demo:	## the main job as a transcript, here or in a throw-away VM
+	tests/deps build test
+	@$(MAKE) --no-print-directory tests
+	tests/demo/run
+
+fuzz: $(B)/tests/taka_fuzz $(B)/tests/policy_fuzz	## fuzzers (libFuzzer), one minute each; SECONDS_EACH=600 for longer
+	mkdir -p $(B)/corpus/taka $(B)/corpus/policy
+	$(B)/tests/taka_fuzz -max_total_time=$(or $(SECONDS_EACH),60) -max_len=16384 $(B)/corpus/taka tests/vectors
+	$(B)/tests/policy_fuzz -max_total_time=$(or $(SECONDS_EACH),60) -max_len=16384 $(B)/corpus/policy policies
+
+FUZZ_CFLAGS := -std=gnu17 -D_GNU_SOURCE -I. -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
+$(B)/tests/%_fuzz: tests/fuzz/%_fuzz.c $(CRYPTO_SRC) $(wildcard loader/policy/*.c)
+	@mkdir -p $(@D)
+	$(CLANG) $(FUZZ_CFLAGS) -o $@ $^ $(shell pkg-config --cflags --libs libcrypto libcjson) -lpthread
+
+# ---------------------------------------------------------------- the rest
+
+install: $(BIN)	## to $(DESTDIR)$(PREFIX)
+	install -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/sbin/takakrypt-bpf
+	install -D -m 0644 policies/schema.json $(DESTDIR)$(PREFIX)/share/takakrypt-bpf/schema.json
+	install -D -m 0644 policies/README.md $(DESTDIR)$(PREFIX)/share/doc/takakrypt-bpf/POLICY.md
+	install -D -m 0644 README.md $(DESTDIR)$(PREFIX)/share/doc/takakrypt-bpf/README.md
+
+vmlinux.h:	## hold each field the programs use against the running kernel's BTF
+	tests/vmlinux-check
+
+clean:	## remove what was built (kernel images for the tests stay in build/vm)
+	rm -rf $(B)/obj $(B)/tests $(B)/check $(B)/corpus $(B)/*.o $(B)/*.h $(BIN)
+
+help:	## this list
+	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done

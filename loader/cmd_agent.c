@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * loader/cmd_agent.c - `agent`: the agent in the foreground.
+ */
+#include "loader/agent/agent.h"
+#include "loader/cmd.h"
+#include "loader/util.h"
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+
+static const char verb[] = "agent";
+
+static const char help[] =
+	"NAME\n"
+	"    takakrypt-bpf agent - turn files to plaintext for those who may, and back\n"
+	"\n"
+	"SYNOPSIS\n"
+	"    takakrypt-bpf agent [--ready-fd N]\n"
+	"\n"
+	"DESCRIPTION\n"
+	"    Works in the foreground for the policy that is in force, until SIGTERM or\n"
+	"    SIGINT. `load` starts one by itself; run it from a service manager instead so\n"
+	"    that it is started again should it die (Type=notify is understood). SIGHUP\n"
+	"    reads the policy again.\n"
+	"\n"
+	"    It decides nothing: the kernel programs do, and without an agent they refuse to\n"
+	"    open contents (ENOKEY). First it completes or undoes what an agent that was\n"
+	"    killed left behind. When it ends it seals every closed file; files that are\n"
+	"    still open go on working and are taken over by the next agent.\n"
+	"\n"
+	"OPTIONS\n"
+	"    --ready-fd N  write \"ready\" or \"error: WHY\" and a newline to descriptor N\n"
+	"                  once it is known, then close it\n"
+	"    -h, --help    this text\n"
+	"\n" TK_HELP_EXIT_CODES;
+
+static const struct option options[] = {
+	{"ready-fd", required_argument, NULL, 'r'},
+	{"help", no_argument, NULL, 'h'},
+	{},
+};
+
+int cmd_agent(int argc, char **argv)
+{
+	struct tk_agent_options agent = {.ready_fd = -1};
+	uint64_t fd;
+	int c;
+
+	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+		switch (c) {
+		case 'r':
+			if (tk_parse_u64(optarg, INT_MAX, &fd) || fcntl((int)fd, F_GETFD) < 0)
+				return tk_usage(verb, "--ready-fd %s: not an open descriptor", optarg);
+			agent.ready_fd = (int)fd;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return TK_EXIT_DONE;
+		default:
+			return tk_usage_getopt(verb, argv, c);
+		}
+	}
+	if (optind < argc)
+		return tk_usage(verb, "unexpected argument: %s", argv[optind]);
+	if (agent.ready_fd >= 0)
+		fcntl(agent.ready_fd, F_SETFD, FD_CLOEXEC);
+	return tk_agent_run(&agent) ? TK_EXIT_FAILED : TK_EXIT_DONE;
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * loader/cmd_inspect.c - `inspect`: what the header of a file says, without a
+ * key and therefore without a word on whether it is authentic.
+ */
+#include "loader/cmd.h"
+#include "loader/util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+
+static const char verb[] = "inspect";
+
+static const char help[] =
+	"NAME\n"
+	"    takakrypt-bpf inspect - show what encrypted files say about themselves\n"
+	"\n"
+	"SYNOPSIS\n"
+	"    takakrypt-bpf inspect [--json] FILE...\n"
+	"\n"
+	"DESCRIPTION\n"
+	"    Checks the header of each FILE and its length, and prints the format's\n"
+	"    version, the algorithm, the key and its version, and the sizes.  It needs no\n"
+	"    key; so it cannot tell whether the content is authentic: decrypt does.\n"
+	"\n"
+	"    A file that is not encrypted, or damaged, is reported with the exact reason,\n"
+	"    which stands in parentheses in the form that programs can rely on:\n"
+	"    truncated, magic (not encrypted), version, algorithm, key_id_len, key_id,\n"
+	"    flags, reserved, chunk_log2, wrap, key_version, padding, length.\n"
+	"\n"
+	"OPTIONS\n"
+	"    --json      an array with one object for each FILE: \"file\", then either\n"
+	"                \"format\", \"algorithm\", \"key_id\", \"key_version\" (format 2),\n"
+	"                \"original_size\", \"size\", \"header_size\", \"chunk_size\" and\n"
+	"                \"records\" (format 2); or \"error\" and \"message\"\n"
+	"    -h, --help  this text\n"
+	"\n" TK_HELP_EXIT_CODES "\n"
+	"EXAMPLE\n"
+	"    takakrypt-bpf inspect --json *.csv | jq -r '.[] | select(.error) | .file'\n";
+
+static const struct option options[] = {
+	{"json", no_argument, NULL, 'j'},
+	{"help", no_argument, NULL, 'h'},
+	{},
+};
+
+static int read_header(const char *path, struct tk_header *ret_header, uint64_t *ret_size)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	struct stat st;
+	int r;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (S_ISDIR(st.st_mode))
+		return -EISDIR;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	r = tk_header_read(fd, 0, (uint64_t)st.st_size, ret_header);
+	if (r == 0)
+		*ret_size = (uint64_t)st.st_size;
+	return r;
+}
+
+static uint64_t records(const struct tk_header *h)
+{
+	uint64_t mask = (UINT64_C(1) << h->chunk_log2) - 1;
+
+	return (h->original_size >> h->chunk_log2) + ((h->original_size & mask) != 0);
+}
+
+static void print(const char *path, const struct tk_header *h, uint64_t size)
+{
+	char text[TK_SIZE_TEXT];
+
+	tk_put_safe(stdout, path);
+	puts(":");
+	printf("    format         %" PRIu32 "\n", h->version);
+	printf("    algorithm      %s\n", tk_algorithm_name(h->algorithm));
+	printf("    key id         %s\n", h->key_id);
+	if (h->version == 2)
+		printf("    key version    %" PRIu32 "\n", h->key_version);
+	printf("    original size  %" PRIu64 " (%s)\n", h->original_size,
+	       tk_size_text(h->original_size, text));
+	printf("    size on disk   %" PRIu64 " (%s)\n", size, tk_size_text(size, text));
+	printf("    header size    %" PRIu32 "\n", h->size);
+	if (h->version == 2) {
+		printf("    chunk size     %" PRIu32 "\n", UINT32_C(1) << h->chunk_log2);
+		printf("    records        %" PRIu64 "\n", records(h));
+	}
+}
+
+static int add_header(cJSON *object, const struct tk_header *h, uint64_t size)
+{
+	int r = 0;
+
+	r |= tk_json_u64(object, "format", h->version);
+	if (!cJSON_AddStringToObject(object, "algorithm", tk_algorithm_name(h->algorithm)) ||
+	    !cJSON_AddStringToObject(object, "key_id", h->key_id))
+		r = -ENOMEM;
+	if (h->version == 2)
+		r |= tk_json_u64(object, "key_version", h->key_version);
+	r |= tk_json_u64(object, "original_size", h->original_size);
+	r |= tk_json_u64(object, "size", size);
+	r |= tk_json_u64(object, "header_size", h->size);
+	if (h->version == 2) {
+		r |= tk_json_u64(object, "chunk_size", UINT64_C(1) << h->chunk_log2);
+		r |= tk_json_u64(object, "records", records(h));
+	}
+	return r ? -ENOMEM : 0;
+}
+
+static int add_error(cJSON *object, int err)
+{
+	const char *name = tk_error_name(err);
+
+	if (!cJSON_AddStringToObject(object, "error", name ? name : "system") ||
+	    !cJSON_AddStringToObject(object, "message", tk_strerror(err)))
+		return -ENOMEM;
+	return 0;
+}
+
+/* ret_err: what was found wrong with the file; the return value: what went wrong with the report. */
+static int inspect(const char *path, cJSON *array, int *ret_err)
+{
+	_cleanup_json_ cJSON *object = NULL;
+	struct tk_header h;
+	uint64_t size = 0;
+	int r;
+
+	*ret_err = read_header(path, &h, &size);
+	if (!array) {
+		if (*ret_err == 0)
+			print(path, &h, size);
+		return 0;
+	}
+	object = cJSON_CreateObject();
+	if (!object || !cJSON_AddStringToObject(object, "file", path))
+		return -ENOMEM;
+	r = *ret_err ? add_error(object, *ret_err) : add_header(object, &h, size);
+	if (r == 0 && !cJSON_AddItemToArray(array, object))
+		r = -ENOMEM;
+	if (r == 0)
+		(void)TK_TAKE_PTR(object);
+	return r;
+}
+
+int cmd_inspect(int argc, char **argv)
+{
+	_cleanup_json_ cJSON *array = NULL;
+	int c, r = 0, code = TK_EXIT_DONE;
+
+	optind = 0;
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+		switch (c) {
+		case 'j':
+			if (array)
+				return tk_usage(verb, "--json is given twice");
+			array = cJSON_CreateArray();
+			if (!array)
+				return tk_fail_err("write", "the report", -ENOMEM);
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return TK_EXIT_DONE;
+		default:
+			return tk_usage_getopt(verb, argv, c);
+		}
+	}
+	if (optind == argc)
+		return tk_usage(verb, "no file is named");
+	for (int i = optind; i < argc && r == 0; i++) {
+		int err;
+
+		r = inspect(argv[i], array, &err);
+		if (r == 0 && err)
+			code = tk_fail_err(verb, argv[i], err);
+	}
+	if (r == 0 && array)
+		r = tk_json_print(array);
+	return r < 0 ? tk_fail_err("write", "the report", r) : code;
+}

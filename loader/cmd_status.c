@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * loader/cmd_status.c - `status`: what is in force, and how it goes.
+ */
+#include "loader/agent/client.h"
+#include "loader/cmd.h"
+#include "loader/kernel/kernel.h"
+#include "loader/util.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <string.h>
+
+static const char verb[] = "status";
+
+static const char help[] =
+	"NAME\n"
+	"    takakrypt-bpf status - what is in force, and how it goes\n"
+	"\n"
+	"SYNOPSIS\n"
+	"    takakrypt-bpf status [--json]\n"
+	"\n"
+	"DESCRIPTION\n"
+	"    Shows whether the kernel programs are loaded and the agent is ready, the guard\n"
+	"    points, files by state, what failed of late, and counters.\n"
+	"\n"
+	"OPTIONS\n"
+	"    --json      an object: \"loaded\", \"state\" of the agent (none, starting, ready,\n"
+	"                stopping) and what else the agent says\n"
+	"    -h, --help  this text\n"
+	"\n"
+	"EXIT CODES\n"
+	"    0  a policy is in force and the agent is ready\n"
+	"    1  it is not\n"
+	"    2  wrong usage\n";
+
+static const struct option options[] = {
+	{"json", no_argument, NULL, 'j'},
+	{"help", no_argument, NULL, 'h'},
+	{},
+};
+
+static const char *text(const cJSON *json, const char *name)
+{
+	const char *value = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, name));
+
+	return value ? value : "";
+}
+
+static uint64_t number(const cJSON *json, const char *name)
+{
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, name);
+
+	return cJSON_IsNumber(item) && item->valuedouble > 0 ? (uint64_t)item->valuedouble : 0;
+}
+
+static void print_guard(const cJSON *guard)
+{
+	fputs("  ", stdout);
+	tk_put_safe(stdout, text(guard, "path"));
+	fputs("  ", stdout);
+	tk_put_safe(stdout, text(guard, "name"));
+	printf(", %s", text(guard, "mode"));
+	if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(guard, "watched")))
+		printf(", watched as a %s\n", text(guard, "watched_as"));
+	else
+		printf(", NOT WATCHED, contents cannot be opened: %s\n", text(guard, "trouble"));
+}
+
+static void print_agent(const cJSON *agent)
+{
+	const cJSON *files = cJSON_GetObjectItemCaseSensitive(agent, "files");
+	const cJSON *sweep = cJSON_GetObjectItemCaseSensitive(agent, "sweep");
+	const cJSON *item;
+
+	printf("agent        %s, process %" PRIu64 "\n", text(agent, "state"), number(agent, "pid"));
+	printf("policy       generation %" PRIu64 "\n", number(agent, "generation"));
+	printf("guard points\n");
+	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(agent, "guard_points"))
+		print_guard(item);
+	printf("files        %" PRIu64 " open, %" PRIu64 " in transition, %" PRIu64 " waiting, %" PRIu64
+	       " open raw, %" PRIu64 " to be sealed\n",
+	       number(files, "open"), number(files, "in_transition"), number(files, "waiting"),
+	       number(files, "open_raw"), number(agent, "unsettled"));
+	printf("sweep        %s, %" PRIu64 " files looked at, %" PRIu64 " found in plaintext\n",
+	       cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(sweep, "running")) ? "running"
+	       : number(sweep, "rounds")					? "done"
+										: "not begun",
+	       number(sweep, "files"), number(sweep, "found"));
+	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(agent, "counters"))
+		printf("%-16s %" PRIu64 "\n", item->string, (uint64_t)item->valuedouble);
+	if (number(agent, "failure_count"))
+		printf("failures     %" PRIu64 ", the last:\n", number(agent, "failure_count"));
+	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(agent, "failures")) {
+		printf("  %s  ", text(item, "time"));
+		tk_put_safe(stdout, text(item, "text"));
+		putchar('\n');
+	}
+}
+
+static bool is_loaded(void)
+{
+	struct tk_kernel *kernel;
+
+	if (tk_kernel_open(&kernel))
+		return false;
+	tk_kernel_close(kernel);
+	return true;
+}
+
+static int status(bool json)
+{
+	_cleanup_json_ cJSON *request = cJSON_CreateObject(), *answer = NULL;
+	bool loaded = is_loaded(), ready;
+	int err = -ENOMEM;
+
+	if (request && cJSON_AddStringToObject(request, "verb", verb))
+		err = tk_client_ask(NULL, request, &answer);
+	if (err == -EACCES || err == -EPERM)
+		return tk_fail_err("ask", "the agent", err);
+	if (err) { /* nobody listens */
+		answer = cJSON_CreateObject();
+		cJSON_AddStringToObject(answer, "state", "none");
+	}
+	cJSON_DeleteItemFromObjectCaseSensitive(answer, "ok");
+	cJSON_AddBoolToObject(answer, "loaded", loaded);
+	ready = loaded && !strcmp(text(answer, "state"), "ready");
+	if (json) {
+		err = tk_json_print(answer);
+		if (err)
+			return tk_fail_err("print", "the status", err);
+		return ready ? TK_EXIT_DONE : TK_EXIT_FAILED;
+	}
+	printf("programs     %s\n", loaded ? "loaded" : "not loaded: nothing is guarded");
+	if (!strcmp(text(answer, "state"), "none"))
+		printf("agent        none%s\n", loaded ? ": contents of guarded files cannot be opened" : "");
+	else
+		print_agent(answer);
+	return ready ? TK_EXIT_DONE : TK_EXIT_FAILED;
+}
+
+int cmd_status(int argc, char **argv)
+{
+	bool json = false;
+	int c;
+
+	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+		switch (c) {
+		case 'j':
+			json = true;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return TK_EXIT_DONE;
+		default:
+			return tk_usage_getopt(verb, argv, c);
+		}
+	}
+	if (optind < argc)
+		return tk_usage(verb, "unexpected argument: %s", argv[optind]);
+	return status(json);
+}

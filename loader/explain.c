@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * loader/explain.c - looks up on this machine what a question names, and lets
+ * bpf/decide.h, the code of the kernel programs, decide.
+ */
+#include "loader/explain.h"
+#include "loader/util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* The policy that decide.h reads; one question at a time. */
+static const struct tk_compiled *in_force;
+
+static const struct tk_rule *tk_rule_at(__u32 slot, __u32 index)
+{
+	return index < in_force->rule_count ? &in_force->rules[index] : NULL;
+}
+
+static const struct tk_state *tk_state_at(__u32 slot, __u32 state)
+{
+	return state < in_force->state_count ? &in_force->states[state] : NULL;
+}
+
+#include "bpf/decide.h"
+
+void tk_answer_free(struct tk_answer *answer)
+{
+	free(answer->exe);
+	free(answer->path);
+	free(answer->misses);
+	*answer = (struct tk_answer){0};
+}
+
+static void sets_join(uint64_t *into, const __u64 *sets)
+{
+	for (int i = 0; i < TK_SET_WORDS; i++)
+		into[i] |= sets[i];
+}
+
+static void member_join(uint64_t *into, const struct tk_member_id *members, size_t count, uint32_t id)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (members[i].id == id)
+			sets_join(into, members[i].sets.sets);
+	}
+}
+
+/* ---------------------------------------------------------------- who */
+
+static int find_user(const char *name, uint32_t *ret_uid, const struct passwd **ret_passwd)
+{
+	uint64_t uid;
+	const struct passwd *found;
+
+	if (tk_parse_u64(name, UINT32_MAX - 1, &uid) == 0) {
+		*ret_uid = (uint32_t)uid;
+		*ret_passwd = getpwuid((uid_t)uid);
+		return 0;
+	}
+	found = getpwnam(name);
+	if (!found)
+		return -ESRCH;
+	*ret_uid = found->pw_uid;
+	*ret_passwd = found;
+	return 0;
+}
+
+static int find_group(const char *name, gid_t *ret_gid)
+{
+	uint64_t gid;
+	const struct group *found;
+
+	if (tk_parse_u64(name, UINT32_MAX - 1, &gid) == 0) {
+		*ret_gid = (gid_t)gid;
+		return 0;
+	}
+	found = getgrnam(name);
+	if (!found)
+		return -ESRCH;
+	*ret_gid = found->gr_gid;
+	return 0;
+}
+
+static int groups_of_user(const struct passwd *user, gid_t **ret_gids, size_t *ret_count)
+{
+	int count = 64;
+
+	for (;;) {
+		_cleanup_free_ gid_t *gids = calloc((size_t)count, sizeof(*gids));
+		int room = count;
+
+		if (!gids)
+			return -ENOMEM;
+		if (getgrouplist(user->pw_name, user->pw_gid, gids, &count) >= 0) {
+			*ret_gids = TK_TAKE_PTR(gids);
+			*ret_count = (size_t)count;
+			return 0;
+		}
+		if (count <= room)
+			count = 2 * room;
+	}
+}
+
+static int groups_of_list(const char *list, gid_t **ret_gids, size_t *ret_count)
+{
+	_cleanup_free_ char *copy = strdup(list);
+	_cleanup_free_ gid_t *gids = calloc(strlen(list) + 1, sizeof(*gids));
+	size_t count = 0;
+	char *rest = copy, *name;
+
+	if (!copy || !gids)
+		return -ENOMEM;
+	while ((name = strsep(&rest, ","))) {
+		if (*name && find_group(name, &gids[count++]) < 0)
+			return -ESRCH;
+	}
+	*ret_gids = TK_TAKE_PTR(gids);
+	*ret_count = count;
+	return 0;
+}
+
+static int explain_user(const struct tk_resolved *resolved, const struct tk_question *question,
+			struct tk_answer *answer, const char **ret_on, const char **ret_why)
+{
+	_cleanup_free_ gid_t *gids = NULL;
+	const struct passwd *user;
+	size_t count = 0;
+	int r;
+
+	*ret_on = question->user;
+	*ret_why = "no such user on this machine (a uid is taken as it is)";
+	r = find_user(question->user, &answer->uid, &user);
+	if (r < 0)
+		return -EINVAL;
+	if (question->groups) {
+		*ret_on = question->groups;
+		*ret_why = "no such group on this machine (a gid is taken as it is)";
+		r = groups_of_list(question->groups, &gids, &count);
+	} else if (user) {
+		r = groups_of_user(user, &gids, &count);
+	}
+	if (r < 0)
+		return r == -ESRCH ? -EINVAL : r;
+	answer->gid_count = count;
+	member_join(answer->users, resolved->users, resolved->user_count, answer->uid);
+	for (size_t i = 0; i < count; i++)
+		member_join(answer->users, resolved->groups, resolved->group_count, gids[i]);
+	return 0;
+}
+
+/* ---------------------------------------------------------------- through which program */
+
+static int explain_process(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
+			   const struct tk_question *question, struct tk_answer *answer, const char **ret_on,
+			   const char **ret_why)
+{
+	struct tk_inode exe;
+	int r;
+
+	*ret_on = question->exe;
+	*ret_why = "a program that is not on this machine is named by its absolute path";
+	answer->exe = realpath(question->exe, NULL);
+	if (!answer->exe) {
+		if (*question->exe != '/')
+			return -EINVAL;
+		answer->exe = strdup(question->exe);
+		if (!answer->exe)
+			return -ENOMEM;
+		for (size_t i = 0; i < compiled->process_count; i++) {
+			const struct tk_process_spec *spec = &compiled->processes[i];
+
+			/* Contents and owner cannot be known of what is not there. */
+			if (spec->path && !spec->name && !spec->has_sha256 &&
+			    tk_glob_match(spec->path, answer->exe))
+				answer->processes[spec->set / 64] |= 1ull << (spec->set % 64);
+		}
+		return 0;
+	}
+	answer->exe_exists = true;
+	r = tk_inode_of_path(answer->exe, &exe);
+	if (r < 0) {
+		*ret_why = strerror(-r);
+		return -EINVAL;
+	}
+	for (size_t i = 0; i < resolved->process_count; i++) {
+		const struct tk_member_process *member = &resolved->processes[i];
+
+		if (member->exe.dev == exe.dev && member->exe.ino == exe.ino &&
+		    member->exe.igeneration == exe.igeneration)
+			sets_join(answer->processes, member->process.sets);
+	}
+	return 0;
+}
+
+/* ---------------------------------------------------------------- what */
+
+/* The real path of what exists of `path`, and the rest behind it.  -EINVAL: ".." behind what exists. */
+static int canonical(const char *path, char **ret_path)
+{
+	_cleanup_free_ char *head = strdup(path), *real = NULL;
+	size_t len = strlen(path);
+	const char *rest;
+	char *joined;
+
+	if (!head)
+		return -ENOMEM;
+	while (len > 1 && head[len - 1] == '/')
+		head[--len] = '\0';
+	while (!(real = realpath(len ? head : (*path == '/' ? "/" : "."), NULL))) {
+		if (!len)
+			return -errno;
+		while (len && head[len - 1] != '/')
+			len--;
+		while (len && head[len - 1] == '/')
+			len--;
+		head[len] = '\0';
+	}
+	rest = path + len;
+	while (*rest == '/')
+		rest++;
+	len = strlen(rest);
+	while (len && rest[len - 1] == '/')
+		len--;
+	for (const char *p = rest; *p; p += strcspn(p, "/"), p += strspn(p, "/")) {
+		size_t part = strcspn(p, "/");
+
+		if (part <= 2 && !strncmp(p, "..", part))
+			return -EINVAL;
+	}
+	if (asprintf(&joined, "%s%s%.*s", real, len && real[1] ? "/" : "", (int)len, rest) < 0)
+		return -ENOMEM;
+	*ret_path = joined;
+	return 0;
+}
+
+struct place {
+	const char *path; /* what is asked about */
+	size_t best;	  /* length of the innermost guard point's path so far */
+};
+
+static int place_try(void *ctx, const char *found)
+{
+	struct place *place = ctx;
+	_cleanup_free_ char *real = realpath(found, NULL);
+	struct stat st;
+	size_t len = real ? strlen(real) : 0;
+
+	if (len > place->best && stat(real, &st) == 0 && S_ISDIR(st.st_mode) &&
+	    !strncmp(real, place->path, len) && (place->path[len] == '/' || !place->path[len]))
+		place->best = len;
+	return 0;
+}
+
+/*
+ * The innermost guard point: by the real paths of those that exist, since the kernel knows directories
+ * and no symbolic links; by its text for one that does not exist yet or cannot be seen by this user.
+ */
+static void explain_place(const struct tk_compiled *compiled, struct tk_answer *answer)
+{
+	struct place place = {.path = answer->path};
+	const char *below;
+	size_t guard;
+
+	for (size_t i = 0; i < compiled->guard_count; i++) {
+		size_t before = place.best;
+
+		tk_glob_expand(compiled->guards[i].path, place_try, &place);
+		if (place.best > before) {
+			answer->guarded = true;
+			answer->guard = i;
+		}
+	}
+	if (answer->guarded)
+		answer->below = answer->path + place.best + (answer->path[place.best] == '/');
+	if (!tk_guard_of_path(compiled, answer->path, &guard, &below) &&
+	    (!answer->guarded || below > answer->below)) {
+		answer->guarded = true;
+		answer->guard = guard;
+		answer->below = below;
+	}
+}
+
+/* ---------------------------------------------------------------- the verdict */
+
+static size_t depth_below(const char *below)
+{
+	size_t depth = *below ? 1 : 0;
+
+	for (const char *p = below; *p; p++)
+		depth += *p == '/';
+	return depth;
+}
+
+/* What the programs refuse before they ask a rule. */
+static __u32 verdict_beforehand(const struct tk_resolved *resolved, const struct tk_answer *answer)
+{
+	if (depth_below(answer->below) > TK_MAX_DEPTH)
+		return TK_VERDICT_UNKNOWN;
+	if (resolved->group_count && answer->gid_count > TK_MAX_GROUPS)
+		return TK_VERDICT(TK_AUDIT, TK_IDENTITY_UNKNOWN, TK_NO_RULE_INDEX);
+	return 0;
+}
+
+static struct tk_miss miss_of(const struct tk_rule *rule, const struct tk_request *request)
+{
+	struct tk_miss miss = {.rule = rule, .action = !(rule->actions & request->action)};
+
+	if (!tk_dimension_matches(rule, TK_USERS, rule->users, request->users))
+		miss.dimensions |= TK_USERS;
+	if (!tk_dimension_matches(rule, TK_PROCESSES, rule->processes, request->processes))
+		miss.dimensions |= TK_PROCESSES;
+	if (!tk_dimension_matches(rule, TK_RESOURCES, rule->resources, request->resources))
+		miss.dimensions |= TK_RESOURCES;
+	return miss;
+}
+
+static int explain_verdict(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
+			   const struct tk_question *question, struct tk_answer *answer)
+{
+	const struct tk_policy *policy = &compiled->policies[compiled->guards[answer->guard].policy];
+	struct tk_request request = {.action = question->action};
+	__u32 verdict = verdict_beforehand(resolved, answer);
+
+	tk_resource_sets(compiled, answer->below, answer->resources);
+	memcpy(request.users, answer->users, sizeof(request.users));
+	memcpy(request.processes, answer->processes, sizeof(request.processes));
+	memcpy(request.resources, answer->resources, sizeof(request.resources));
+	in_force = compiled;
+	if (!verdict)
+		verdict = tk_decide(&request, policy);
+	answer->effects = TK_VERDICT_EFFECTS(verdict);
+	answer->reason = TK_VERDICT_REASON(verdict);
+	if (answer->reason != TK_BY_RULE && answer->reason != TK_NO_RULE)
+		return 0;
+	answer->misses = calloc(policy->rule_count + 1, sizeof(*answer->misses));
+	if (!answer->misses)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < policy->rule_count; i++) {
+		const struct tk_rule *rule = &compiled->rules[policy->first_rule + i];
+
+		if (tk_rule_matches(rule, &request)) {
+			answer->decided_by = rule;
+			break;
+		}
+		answer->misses[answer->miss_count++] = miss_of(rule, &request);
+	}
+	return 0;
+}
+
+int tk_explain(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
+	       const struct tk_question *question, struct tk_answer *answer, const char **ret_on,
+	       const char **ret_why)
+{
+	int r = explain_user(resolved, question, answer, ret_on, ret_why);
+
+	if (r == 0)
+		r = explain_process(compiled, resolved, question, answer, ret_on, ret_why);
+	if (r < 0)
+		return r;
+	*ret_on = question->path;
+	*ret_why = "\".\" or \"..\" behind a directory that does not exist";
+	r = canonical(question->path, &answer->path);
+	if (r < 0)
+		return r;
+	explain_place(compiled, answer);
+	return answer->guarded ? explain_verdict(compiled, resolved, question, answer) : 0;
+}

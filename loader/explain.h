@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * loader/explain.h - who, through which program, wants what: the same question
+ * that the kernel programs answer, asked beforehand.
+ */
+#ifndef TK_LOADER_EXPLAIN_H
+#define TK_LOADER_EXPLAIN_H
+
+#include "bpf/abi.h"
+#include "loader/policy/policy.h"
+
+struct tk_question {
+	const char *user;   /* name or uid */
+	const char *groups; /* names or gids with commas between; NULL: the system's for the user */
+	const char *exe;
+	const char *path;
+	uint32_t action;
+};
+
+/* An earlier rule and the dimensions that kept it from matching. */
+struct tk_miss {
+	const struct tk_rule *rule;
+	bool action;
+	uint8_t dimensions; /* enum tk_dimension bits */
+};
+
+struct tk_answer {
+	uint32_t uid;
+	size_t gid_count;
+	uint64_t users[TK_SET_WORDS], processes[TK_SET_WORDS], resources[TK_SET_WORDS];
+	char *exe;	 /* as it was looked up */
+	bool exe_exists; /* false: judged by its path alone */
+	char *path;	 /* canonical */
+	bool guarded;	 /* false: nothing below is meant */
+	size_t guard;
+	const char *below;		  /* part of path */
+	uint8_t effects;		  /* enum tk_effect bits */
+	uint8_t reason;			  /* enum tk_reason */
+	const struct tk_rule *decided_by; /* NULL: none matched, or none was asked */
+	struct tk_miss *misses;
+	size_t miss_count;
+};
+
+/*
+ * Answers.  -EINVAL when the question makes no sense, with its part in *ret_on and the fault in *ret_why;
+ * -errno.  *answer begins as zeros; tk_answer_free() in either case.
+ */
+int tk_explain(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
+	       const struct tk_question *question, struct tk_answer *answer, const char **ret_on,
+	       const char **ret_why);
+void tk_answer_free(struct tk_answer *answer);
+
+#endif

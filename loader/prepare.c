@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * loader/prepare.c - reads a policy, checks it against this machine and says what
+ * is wrong, before anything changes.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/fanotify.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "loader/cmd.h"
+#include "loader/prepare.h"
+#include "loader/problems.h"
+#include "loader/util.h"
+
+int tk_need_root(const char *verb)
+{
+	if (geteuid() == 0)
+		return TK_EXIT_DONE;
+	return tk_fail(verb, "the kernel programs", "only root may do that", "use sudo");
+}
+
+const char *tk_ability_name(enum tk_ability ability)
+{
+	static const char *const names[] = { "leases", "fanotify permission events", "file handles",
+					     "reflinks" };
+
+	return names[ability];
+}
+
+static bool can_lease(int directory)
+{
+	_cleanup_close_ int fd = openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return false;
+	/* On `reload` an agent watches: it closes its own description a moment after it has allowed the open, which
+	 * nobody announces. */
+	for (int tries = 0; fcntl(fd, F_SETLEASE, F_WRLCK); tries++) {
+		if (errno != EAGAIN || tries == 100)
+			return false;
+		poll(NULL, 0, 10);
+	}
+	fcntl(fd, F_SETLEASE, F_UNLCK);
+	return true;
+}
+
+static bool can_mark(int directory)
+{
+	_cleanup_close_ int group = fanotify_init(FAN_CLASS_PRE_CONTENT | FAN_CLOEXEC, O_RDONLY);
+
+	/* On the directory itself, without its children: no open of anybody waits for this. */
+	return group >= 0 && fanotify_mark(group, FAN_MARK_ADD, FAN_OPEN_PERM | FAN_ONDIR, directory, NULL) == 0;
+}
+
+static bool can_handle(int directory)
+{
+	struct {
+		struct file_handle head;
+		unsigned char room[MAX_HANDLE_SZ];
+	} handle = { .head.handle_bytes = MAX_HANDLE_SZ };
+	int mount;
+
+	return name_to_handle_at(directory, "", &handle.head, &mount, AT_EMPTY_PATH) == 0;
+}
+
+static bool can_clone(int directory)
+{
+	_cleanup_close_ int from = openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	_cleanup_close_ int to = openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	return from >= 0 && to >= 0 && pwrite(from, "x", 1, 0) == 1 && ioctl(to, FICLONE, from) == 0;
+}
+
+int tk_try_filesystem(const char *path, bool ret_can[TK_ABILITY_COUNT])
+{
+	_cleanup_close_ int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct statfs fs;
+
+	if (directory < 0 || fstatfs(directory, &fs))
+		return -errno;
+	if (fs.f_type == OVERLAYFS_SUPER_MAGIC)
+		return -EOPNOTSUPP; /* a mapping belongs to the lower inode: leases lie (KERNEL.md 10) */
+	if (fs.f_flags & ST_RDONLY)
+		return -EROFS;
+	ret_can[TK_CAN_LEASE] = can_lease(directory);
+	ret_can[TK_CAN_MARK] = can_mark(directory);
+	ret_can[TK_CAN_HANDLE] = can_handle(directory);
+	ret_can[TK_CAN_CLONE] = can_clone(directory);
+	return 0;
+}
+
+static int check_filesystem(const char *verb, const char *path)
+{
+	bool can[TK_ABILITY_COUNT] = {};
+	char why[128];
+	int err = tk_try_filesystem(path, can);
+
+	if (err == -EOPNOTSUPP)
+		return tk_fail(verb, path, "overlayfs cannot say who has a file open",
+			       "put the guard point on ext4, xfs or btrfs");
+	if (err == -EROFS)
+		return tk_fail(verb, path, "its filesystem is read-only, so nothing in it could be encrypted or opened",
+			       "remount it writable");
+	if (err)
+		return tk_fail_err(verb, path, err);
+	for (int i = 0; i < TK_CAN_CLONE; i++) {
+		if (can[i])
+			continue;
+		snprintf(why, sizeof(why), "its filesystem has no %s", tk_ability_name(i));
+		return tk_fail(verb, path, why, "put the guard point on ext4, xfs or btrfs");
+	}
+	return TK_EXIT_DONE;
+}
+
+static int check_keys(const char *verb, const struct tk_compiled *compiled)
+{
+	_cleanup_keyring_ struct tk_keyring *ring = NULL;
+	int err = tk_keyring_new(&ring);
+
+	if (err)
+		return tk_fail_err(verb, "the keys", err);
+	for (size_t i = 0; i < compiled->key_count; i++) {
+		const struct tk_key_spec *key = &compiled->keys[i];
+		const char *why = NULL;
+		char on[512];
+
+		err = tk_keyring_add_file(ring, key->id, key->path, &why);
+		if (!err)
+			continue;
+		snprintf(on, sizeof(on), "key %s from %s", key->id, key->path);
+		return tk_fail(verb, on, why ? why : tk_strerror(err),
+			       err == -ENOENT ? "`takakrypt-bpf key generate` makes a key" : tk_advice(err));
+	}
+	return TK_EXIT_DONE;
+}
+
+static int compile(const char *verb, const char *path, struct tk_prepared *prepared)
+{
+	struct tk_problems problems = {};
+	int err = tk_policy_load(path, &prepared->compiled, &problems);
+
+	if (!err)
+		err = tk_resolve(prepared->compiled, &prepared->resolved, &problems);
+	if (!err)
+		err = tk_places_find(prepared->compiled, &prepared->places, &problems);
+	tk_problems_print(stderr, path, &problems);
+	tk_problems_free(&problems);
+	if (err == -EINVAL)
+		return tk_fail(verb, path, "the policy has errors", "mend them; nothing was changed");
+	return err ? tk_fail_err(verb, path, err) : TK_EXIT_DONE;
+}
+
+int tk_prepare(const char *verb, const char *path, struct tk_prepared *ret_prepared)
+{
+	struct tk_prepared prepared = {};
+	int code = compile(verb, path, &prepared);
+
+	if (code == TK_EXIT_DONE)
+		code = check_keys(verb, prepared.compiled);
+	for (size_t i = 0; code == TK_EXIT_DONE && i < prepared.places->count; i++)
+		code = check_filesystem(verb, prepared.places->items[i].path);
+	if (code != TK_EXIT_DONE) {
+		tk_prepared_free(&prepared);
+		return code;
+	}
+	*ret_prepared = prepared;
+	return TK_EXIT_DONE;
+}
+
+void tk_prepared_free(struct tk_prepared *prepared)
+{
+	tk_compiled_free(prepared->compiled);
+	tk_resolved_free(prepared->resolved);
+	tk_places_free(prepared->places);
+	*prepared = (struct tk_prepared){};
+}
+
+static int copy_all(int in, int out)
+{
+	char buf[65536];
+	ssize_t got;
+
+	while ((got = read(in, buf, sizeof(buf))) > 0)
+		for (ssize_t done = 0; done < got;) {
+			ssize_t put = write(out, buf + done, got - done);
+
+			if (put < 0)
+				return -errno;
+			done += put;
+		}
+	return got < 0 ? -errno : 0;
+}
+
+#define STAGED TK_POLICY_FILE ".new"
+
+int tk_policy_stage(const char *path)
+{
+	_cleanup_close_ int in = open(path, O_RDONLY | O_CLOEXEC), out = -1;
+	int err;
+
+	if (in < 0)
+		return -errno;
+	if (mkdir(TK_RUN_DIR, 0700) && errno != EEXIST)
+		return -errno;
+	unlink(STAGED);
+	out = open(STAGED, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (out < 0)
+		return -errno;
+	err = copy_all(in, out);
+	if (err)
+		unlink(STAGED);
+	return err;
+}
+
+int tk_policy_commit(void)
+{
+	return rename(STAGED, TK_POLICY_FILE) ? -errno : 0;
+}

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * loader/replace.c - new content for a file, by way of a second file in the
+ * same directory that is complete and durable before it takes the name.
+ */
+#include "loader/replace.h"
+#include "crypto/takakrypt.h"
+#include "loader/util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/vfs.h>
+#include <sys/xattr.h>
+
+static int because(int err, const char *why, const char **ret_why)
+{
+	*ret_why = why;
+	return err;
+}
+
+static int temp_name(struct tk_replace *r)
+{
+	uint64_t x;
+	int err = tk_random(&x, sizeof(x));
+
+	if (err == 0)
+		snprintf(r->temp, sizeof(r->temp), ".takakrypt-%016" PRIx64, x);
+	return err;
+}
+
+/* Without a name where the filesystem can: then even a kill leaves nothing behind. */
+static int open_temp(struct tk_replace *r)
+{
+	int err;
+
+	r->out_fd = openat(r->dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (r->out_fd >= 0)
+		return 0;
+	/* NFS and overlayfs of older kernels among others; EISDIR: kernels without O_TMPFILE */
+	if (errno != EOPNOTSUPP && errno != EISDIR)
+		return -errno;
+	err = temp_name(r);
+	if (err < 0)
+		return err;
+	r->out_fd = openat(r->dir_fd, r->temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (r->out_fd < 0) {
+		err = -errno;
+		r->temp[0] = '\0';
+		return err;
+	}
+	return 0;
+}
+
+/* dir_fd and name out of a path. */
+static int open_place(struct tk_replace *r, const char *path)
+{
+	_cleanup_free_ char *for_dir = strdup(path), *for_base = strdup(path);
+
+	if (!for_dir || !for_base)
+		return -ENOMEM;
+	r->name = strdup(basename(for_base));
+	if (!r->name)
+		return -ENOMEM;
+	r->dir_fd = open(dirname(for_dir), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return r->dir_fd < 0 ? -errno : 0;
+}
+
+/*
+ * A read lease is only to be had while nobody has the file open for writing,
+ * and not a second time once somebody wants to.  Where leases are not to be had
+ * at all (not the owner, some filesystems) same_file() is what remains.
+ */
+static bool has_writer(const struct tk_replace *r)
+{
+	struct statfs fs;
+
+	if (fcntl(r->in_fd, F_SETLEASE, F_RDLCK) == 0 || errno != EAGAIN)
+		return false;
+	/* These say EAGAIN whenever the server did not delegate the file, writers or not. */
+	if (fstatfs(r->in_fd, &fs) == 0 && (fs.f_type == NFS_SUPER_MAGIC || fs.f_type == SMB_SUPER_MAGIC ||
+					    fs.f_type == CIFS_SUPER_MAGIC || fs.f_type == SMB2_SUPER_MAGIC))
+		return false;
+	return true;
+}
+
+static bool same_time(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+static bool same_file(const struct tk_replace *r)
+{
+	struct stat st;
+
+	return fstatat(r->dir_fd, r->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == r->st.st_dev &&
+	       st.st_ino == r->st.st_ino && st.st_size == r->st.st_size && st.st_nlink == r->st.st_nlink &&
+	       same_time(&st.st_mtim, &r->st.st_mtim) && same_time(&st.st_ctim, &r->st.st_ctim);
+}
+
+int tk_replace_open(struct tk_replace *r, const char *path, const char *output, const char **ret_why)
+{
+	_cleanup_free_ char *real = NULL;
+	struct stat st;
+	int err;
+
+	*r = TK_REPLACE_INIT;
+	r->in_place = !output;
+	real = realpath(path, NULL);
+	if (!real)
+		return because(-errno, "it cannot be found", ret_why);
+	r->in_fd = open(real, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
+	if (r->in_fd < 0 || fstat(r->in_fd, &r->st) < 0)
+		return because(-errno, "it cannot be opened", ret_why);
+	if (S_ISDIR(r->st.st_mode))
+		return because(-EISDIR, "it is a directory; name the files in it", ret_why);
+	if (!S_ISREG(r->st.st_mode))
+		return because(-EINVAL, "it is not a regular file", ret_why);
+	if (r->in_place && r->st.st_nlink > 1)
+		return because(-EMLINK, "it has other hard links, which would keep the old content", ret_why);
+	err = open_place(r, output ? output : real);
+	if (err < 0)
+		return because(err, "the directory of the result cannot be opened", ret_why);
+	if (!r->in_place && fstatat(r->dir_fd, r->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return because(-EEXIST, "the file to be written already exists", ret_why);
+	/* The lease's signal would kill; has_writer() asks again instead. */
+	signal(SIGIO, SIG_IGN);
+	if (r->in_place && has_writer(r))
+		return because(-EBUSY, "a program has it open for writing", ret_why);
+	err = open_temp(r);
+	if (err < 0)
+		return because(err, "no file can be created in the directory of the result", ret_why);
+	return 0;
+}
+
+/*
+ * The labels that belong to a content and would be wrong for another one: a
+ * copied IMA signature would make the file unreadable where it is enforced.
+ */
+static bool belongs_to_content(const char *name)
+{
+	return strcmp(name, "security.ima") == 0 || strcmp(name, "security.evm") == 0;
+}
+
+static int copy_xattr(int from, int to, const char *name)
+{
+	_cleanup_free_ char *value = NULL;
+	ssize_t len;
+
+	/* Between the two calls it may grow; then ERANGE, and the whole operation fails. */
+	len = fgetxattr(from, name, NULL, 0);
+	if (len < 0)
+		return -errno;
+	value = malloc((size_t)len + 1);
+	if (!value)
+		return -ENOMEM;
+	len = fgetxattr(from, name, value, (size_t)len);
+	if (len < 0)
+		return -errno;
+	return fsetxattr(to, name, value, (size_t)len, 0) < 0 ? -errno : 0;
+}
+
+static int copy_xattrs(int from, int to)
+{
+	_cleanup_free_ char *names = NULL;
+	ssize_t len;
+	int err;
+
+	/* What the directory's default ACL gave to the new file is not the file's. */
+	if (fremovexattr(to, "system.posix_acl_access") < 0 && errno != ENODATA && errno != EOPNOTSUPP)
+		return -errno;
+	len = flistxattr(from, NULL, 0);
+	if (len < 0)
+		return errno == EOPNOTSUPP ? 0 : -errno;
+	names = malloc((size_t)len + 1);
+	if (!names)
+		return -ENOMEM;
+	len = flistxattr(from, names, (size_t)len);
+	if (len < 0)
+		return -errno;
+	for (const char *name = names; name < names + len; name += strlen(name) + 1) {
+		if (belongs_to_content(name))
+			continue;
+		err = copy_xattr(from, to, name);
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+/* The order matters: a change of owner clears set-id bits and capabilities. */
+static int keep_metadata(const struct tk_replace *r, const char **ret_why)
+{
+	const struct timespec times[2] = {r->st.st_atim, r->st.st_mtim};
+	struct stat st;
+	int err;
+
+	if (fstat(r->out_fd, &st) < 0)
+		return because(-errno, "the new file cannot be examined", ret_why);
+	if ((st.st_uid != r->st.st_uid || st.st_gid != r->st.st_gid) &&
+	    fchown(r->out_fd, r->st.st_uid, r->st.st_gid) < 0)
+		return because(-errno, "its owner and group cannot be kept", ret_why);
+	err = copy_xattrs(r->in_fd, r->out_fd);
+	if (err < 0)
+		return because(err, "its ACL or other extended attributes cannot be kept", ret_why);
+	if (fchmod(r->out_fd, r->st.st_mode & 07777) < 0)
+		return because(-errno, "its mode cannot be kept", ret_why);
+	if (futimens(r->out_fd, times) < 0)
+		return because(-errno, "its times cannot be kept", ret_why);
+	return 0;
+}
+
+/* Gives the nameless file a name, which must be new. */
+static int link_as(const struct tk_replace *r, const char *name)
+{
+	char self[40];
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", r->out_fd);
+	if (linkat(AT_FDCWD, self, r->dir_fd, name, AT_SYMLINK_FOLLOW) == 0)
+		return 0;
+	if (errno != ENOENT)
+		return -errno;
+	/* no /proc here: the other way needs CAP_DAC_READ_SEARCH */
+	return linkat(r->out_fd, "", r->dir_fd, name, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+static int put_new(struct tk_replace *r, const char **ret_why)
+{
+	mode_t mask = umask(0);
+	int err;
+
+	umask(mask);
+	if (fchmod(r->out_fd, r->st.st_mode & 0777 & ~mask) < 0)
+		return because(-errno, "the mode of the new file cannot be set", ret_why);
+	if (fsync(r->out_fd) < 0)
+		return because(-errno, "the new file cannot be made durable", ret_why);
+	if (!r->temp[0])
+		err = link_as(r, r->name);
+	else
+		err = renameat2(r->dir_fd, r->temp, r->dir_fd, r->name, RENAME_NOREPLACE) < 0 ? -errno : 0;
+	if (err < 0)
+		return because(err, "the new file cannot be given its name", ret_why);
+	r->temp[0] = '\0';
+	return 0;
+}
+
+static int put_in_place(struct tk_replace *r, const char **ret_why)
+{
+	int err = keep_metadata(r, ret_why);
+
+	if (err < 0)
+		return err;
+	if (fsync(r->out_fd) < 0)
+		return because(-errno, "the new content cannot be made durable", ret_why);
+	if (!r->temp[0]) {
+		err = temp_name(r);
+		if (err == 0)
+			err = link_as(r, r->temp);
+		if (err < 0) {
+			r->temp[0] = '\0';
+			return because(err, "the new content cannot be given a name", ret_why);
+		}
+	}
+	if (has_writer(r))
+		return because(-EBUSY, "a program opened it for writing meanwhile", ret_why);
+	if (!same_file(r))
+		return because(-EBUSY, "it changed meanwhile", ret_why);
+	if (renameat(r->dir_fd, r->temp, r->dir_fd, r->name) < 0)
+		return because(-errno, "the new content cannot take its place", ret_why);
+	r->temp[0] = '\0';
+	return 0;
+}
+
+int tk_replace_commit(struct tk_replace *r, const char **ret_why)
+{
+	int err = r->in_place ? put_in_place(r, ret_why) : put_new(r, ret_why);
+
+	if (err < 0)
+		return err;
+	if (fsync(r->dir_fd) < 0)
+		return because(-errno, "it is done, but its directory could not be made durable", ret_why);
+	return 0;
+}
+
+void tk_replace_end(struct tk_replace *r)
+{
+	if (r->temp[0])
+		unlinkat(r->dir_fd, r->temp, 0);
+	tk_closep(&r->out_fd);
+	tk_closep(&r->in_fd); /* the lease ends with it */
+	tk_closep(&r->dir_fd);
+	free(r->name);
+	*r = TK_REPLACE_INIT;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * loader/replace.h - a file's new content, complete or not at all: in place of
+ * the file (its owner, mode, times, ACL and other extended attributes kept) or
+ * under a new name.  Knows nothing of what the content is.
+ */
+#ifndef TK_LOADER_REPLACE_H
+#define TK_LOADER_REPLACE_H
+
+#include <stdbool.h>
+#include <sys/stat.h>
+
+struct tk_replace {
+	int in_fd;	/* the file, for reading */
+	int out_fd;	/* its new content, for writing */
+	struct stat st; /* of the file, as it was opened */
+
+	/* private */
+	int dir_fd;    /* where the result belongs */
+	char *name;    /* and under which name */
+	char temp[40]; /* the name of what is being written; "" while it has none */
+	bool in_place;
+};
+
+#define TK_REPLACE_INIT ((struct tk_replace){.in_fd = -1, .out_fd = -1, .dir_fd = -1})
+
+/*
+ * Opens path (following symbolic links to the real file) and a place for its
+ * new content.  output NULL: the file is to be replaced; then it must have one
+ * link and no writer.  Otherwise output must not exist.
+ * 0 or -errno; ret_why (never NULL on failure) says what was attempted in vain.
+ */
+int tk_replace_open(struct tk_replace *r, const char *path, const char *output, const char **ret_why);
+/*
+ * Makes the new content durable and puts it in place.  On failure the file is
+ * as it was, except when *ret_why says that it could not be made durable.
+ */
+int tk_replace_commit(struct tk_replace *r, const char **ret_why);
+/* Removes what was not committed. */
+void tk_replace_end(struct tk_replace *r);
+
+#endif
