@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * tests/agent/crash_points.c - lets the agent die at its Nth step.  The linker routes
+ * every call that changes something through here (--wrap), so that a test can try
+ * each place between two of them.
+ *
+ * TK_CRASH_AT=N dies before the Nth step is taken; TK_CRASH_HALF=1 lets a write get
+ * half way first.  TK_FULL_AT=N makes the Nth step and all writes after it fail with
+ * ENOSPC until the file named by TK_FULL_UNTIL exists.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+static atomic_ulong steps;
+
+static unsigned long wanted(const char *name)
+{
+	const char *text = getenv(name);
+
+	return text ? strtoul(text, NULL, 10) : 0;
+}
+
+static int dies_now(void)
+{
+	unsigned long at = wanted("TK_CRASH_AT");
+
+	return at && atomic_fetch_add(&steps, 1) + 1 == at;
+}
+
+void fake_step(void);
+void fake_step(void)
+{
+	if (dies_now())
+		kill(getpid(), SIGKILL);
+}
+
+static int full(void)
+{
+	unsigned long at = wanted("TK_FULL_AT");
+	const char *until = getenv("TK_FULL_UNTIL");
+	static atomic_ulong writes;
+
+	return at && atomic_fetch_add(&writes, 1) + 1 >= at && until && access(until, F_OK);
+}
+
+#define PLAIN(ret, name, params, args)     \
+	ret __real_##name params;          \
+	ret __wrap_##name params;          \
+	ret __wrap_##name params           \
+	{                                  \
+		fake_step();               \
+		return __real_##name args; \
+	}
+
+PLAIN(int, fsync, (int fd), (fd))
+PLAIN(int, fdatasync, (int fd), (fd))
+PLAIN(int, ftruncate64, (int fd, off_t size), (fd, size))
+PLAIN(int, futimens, (int fd, const struct timespec *times), (fd, times))
+PLAIN(int, renameat, (int a, const char *b, int c, const char *d), (a, b, c, d))
+PLAIN(int, unlinkat, (int a, const char *b, int c), (a, b, c))
+
+int __real_ioctl(int fd, unsigned long request, void *arg);
+int __wrap_ioctl(int fd, unsigned long request, ...);
+int __wrap_ioctl(int fd, unsigned long request, ...)
+{
+	va_list args;
+	void *arg;
+
+	va_start(args, request);
+	arg = va_arg(args, void *);
+	va_end(args);
+	fake_step();
+	return __real_ioctl(fd, request, arg);
+}
+
+ssize_t __real_pwrite64(int fd, const void *buf, size_t len, off_t offset);
+ssize_t __wrap_pwrite64(int fd, const void *buf, size_t len, off_t offset);
+ssize_t __wrap_pwrite64(int fd, const void *buf, size_t len, off_t offset)
+{
+	if (dies_now()) {
+		if (wanted("TK_CRASH_HALF"))
+			__real_pwrite64(fd, buf, len / 2, offset);
+		kill(getpid(), SIGKILL);
+	}
+	if (full()) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return __real_pwrite64(fd, buf, len, offset);
+}

@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * tests/agent/fake_kernel.c - the agent-facing half of loader/kernel/kernel.h in user
+ * space, so that the real agent runs where LSM programs cannot be loaded.
+ *
+ * It decides every open: raw for one user, plaintext for all others.  It learns what a
+ * waiting thread is opening from /proc/TID/syscall, and whether a file is open from
+ * the write lease (KERNEL.md 10), which counts waiting openers on this kernel as the
+ * programs do.  It enforces nothing: tests look at the state before they read or write.
+ * States live in a shared file (TK_FAKE_STATE), which outlives the agent.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "loader/kernel/kernel.h"
+#include "tests/agent/fake_kernel.h"
+
+struct tk_kernel {
+	struct fake_shared *shared;
+	int mount; /* a detached clone of TK_FAKE_MOUNT */
+	pthread_mutex_t lock;
+};
+
+union handle {
+	struct file_handle head;
+	char room[sizeof(struct file_handle) + 128];
+};
+
+int tk_kernel_open(struct tk_kernel **ret_kernel)
+{
+	struct tk_kernel *kernel = calloc(1, sizeof(*kernel));
+	struct mount_attr private = {.propagation = MS_PRIVATE};
+	int fd = open(getenv("TK_FAKE_STATE"), O_RDWR | O_CLOEXEC);
+	int tree = open_tree(AT_FDCWD, getenv("TK_FAKE_MOUNT"), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+	if (!kernel || fd < 0 || tree < 0)
+		return -ENOENT;
+	mount_setattr(tree, "", AT_EMPTY_PATH, &private, sizeof(private));
+	kernel->mount = openat(tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	kernel->shared = mmap(NULL, sizeof(*kernel->shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	if (kernel->mount < 0 || kernel->shared == MAP_FAILED)
+		return -ENOMEM;
+	pthread_mutex_init(&kernel->lock, NULL);
+	*ret_kernel = kernel;
+	return 0;
+}
+
+void tk_kernel_close(struct tk_kernel *kernel)
+{
+}
+
+int tk_kernel_control(struct tk_kernel *kernel, struct tk_control *ret_control)
+{
+	*ret_control = kernel->shared->control;
+	return 0;
+}
+
+int tk_kernel_set_agent(struct tk_kernel *kernel, uint32_t pid)
+{
+	kernel->shared->control.ready = 0;
+	kernel->shared->control.agent = pid;
+	return 0;
+}
+
+int tk_kernel_adopted(struct tk_kernel *kernel)
+{
+	kernel->shared->control.adopting = 0;
+	return 0;
+}
+
+int tk_kernel_set_ready(struct tk_kernel *kernel, bool ready)
+{
+	kernel->shared->control.ready = ready;
+	return 0;
+}
+
+int tk_kernel_add_vault(struct tk_kernel *kernel, const struct tk_inode *inode)
+{
+	return 0;
+}
+
+int tk_kernel_watch_mount(struct tk_kernel *kernel, uint32_t mount_id, bool watched)
+{
+	return 0;
+}
+
+int tk_kernel_place_id(struct tk_kernel *kernel, const struct tk_inode *inode, uint32_t *ret_id)
+{
+	struct fake_shared *shared = kernel->shared;
+
+	for (uint32_t i = 0; i < shared->place_count; i++)
+		if (!memcmp(&shared->places[i], inode, sizeof(*inode))) {
+			*ret_id = i + 100; /* not what tk_places_find() says */
+			return 0;
+		}
+	if (shared->place_count == FAKE_PLACES)
+		return -ENOSPC;
+	shared->places[shared->place_count] = *inode;
+	*ret_id = shared->place_count++ + 100;
+	return 0;
+}
+
+int tk_kernel_add_place(struct tk_kernel *kernel, const struct tk_compiled *compiled,
+			const struct tk_place *place)
+{
+	return 0;
+}
+
+int tk_kernel_counters(struct tk_kernel *kernel, uint64_t ret_counters[TK_COUNTER_COUNT])
+{
+	memset(ret_counters, 0, TK_COUNTER_COUNT * sizeof(*ret_counters));
+	return 0;
+}
+
+/* ---------------------------------------------------------------- files */
+
+static struct fake_file *file_find(struct fake_shared *shared, const struct tk_inode *inode)
+{
+	for (uint32_t i = 0; i < shared->file_count; i++)
+		if (!memcmp(&shared->files[i].inode, inode, sizeof(*inode)))
+			return &shared->files[i];
+	return NULL;
+}
+
+static struct fake_file *file_get(struct tk_kernel *kernel, const struct tk_inode *inode)
+{
+	struct fake_shared *shared = kernel->shared;
+	struct fake_file *file;
+
+	pthread_mutex_lock(&kernel->lock);
+	file = file_find(shared, inode);
+	if (!file && shared->file_count < FAKE_FILES) {
+		file = &shared->files[shared->file_count];
+		memset(file, 0, sizeof(*file));
+		file->inode = *inode;
+		shared->file_count++;
+	}
+	pthread_mutex_unlock(&kernel->lock);
+	return file;
+}
+
+static int file_open(struct tk_kernel *kernel, const struct fake_file *file, int flags)
+{
+	union handle handle = {
+		.head = {.handle_bytes = file->handle_bytes, .handle_type = file->handle_type}};
+
+	memcpy(handle.head.f_handle, file->handle, file->handle_bytes);
+	return open_by_handle_at(kernel->mount, &handle.head, flags | O_CLOEXEC | O_NONBLOCK);
+}
+
+/* True when somebody has it open or waits for opening it. */
+static bool busy_now(struct tk_kernel *kernel, const struct fake_file *file)
+{
+	int fd;
+	bool had;
+
+	if (!file->handle_bytes)
+		return false; /* never opened */
+	fd = file_open(kernel, file, O_RDONLY | O_NOATIME);
+	if (fd < 0)
+		return false;
+	had = fcntl(fd, F_SETLEASE, F_WRLCK) != 0;
+	if (!had)
+		fcntl(fd, F_SETLEASE, F_UNLCK);
+	close(fd);
+	return had;
+}
+
+/* The agent's own descriptors and those of this file are there for an instant only: look again. */
+static bool busy(struct tk_kernel *kernel, const struct fake_file *file)
+{
+	for (int i = 0; i < 6; i++) {
+		if (!busy_now(kernel, file))
+			return false;
+		usleep(300);
+	}
+	return true;
+}
+
+static void note_times(struct tk_kernel *kernel, struct fake_file *file)
+{
+	int fd = file_open(kernel, file, O_PATH);
+	struct stat st;
+
+	if (fd >= 0 && !fstat(fd, &st)) {
+		file->mtime = st.st_mtim.tv_sec;
+		file->mtime_ns = st.st_mtim.tv_nsec;
+		file->size = (uint64_t)st.st_size;
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+extern void fake_step(void); /* a place to die: crash_points.c */
+
+int tk_kernel_set_state(struct tk_kernel *kernel, const struct tk_inode *inode, enum tk_file_state state)
+{
+	struct fake_file *file = file_get(kernel, inode);
+
+	fake_step();
+	if (!file)
+		return -ENOMEM;
+	if (state == TK_UNSEALING && file->raw)
+		return -EBUSY;
+	if (state == TK_SEALING && !file->raw && busy(kernel, file))
+		return -EBUSY;
+	if (state == TK_UNSEALING)
+		note_times(kernel, file);
+	file->state = state;
+	return 0;
+}
+
+int tk_kernel_state(struct tk_kernel *kernel, const struct tk_inode *inode, enum tk_file_state *ret_state)
+{
+	struct fake_file *file = file_find(kernel->shared, inode);
+
+	*ret_state = file ? (enum tk_file_state)file->state : TK_SEALED;
+	return 0;
+}
+
+int tk_kernel_counts(struct tk_kernel *kernel, const struct tk_inode *inode,
+		     struct tk_file_counts *ret_counts)
+{
+	struct fake_file *file = file_find(kernel->shared, inode);
+	struct tk_file_counts counts = {};
+	struct fake_file before;
+
+	if (file) {
+		before = *file;
+		counts.raw = file->raw;
+		counts.plain = !counts.raw && busy(kernel, file);
+		note_times(kernel, &before);
+		counts.written = before.mtime != file->mtime || before.mtime_ns != file->mtime_ns;
+	}
+	*ret_counts = counts;
+	return 0;
+}
+
+/* ---------------------------------------------------------------- opens */
+
+static uint32_t generation_of(const union handle *handle)
+{
+	uint32_t at = handle->head.handle_type == 1	 ? 4
+		      : handle->head.handle_type == 0x81 ? 8
+							 : 16,
+		 generation;
+
+	memcpy(&generation, handle->head.f_handle + at, 4);
+	return generation;
+}
+
+static void read_text(uint32_t tid, uint64_t address, char *ret_text, size_t size)
+{
+	struct iovec local = {ret_text, size - 1}, remote = {(void *)address, size - 1};
+	ssize_t n = process_vm_readv((pid_t)tid, &local, 1, &remote, 1, 0);
+
+	if (n <= 0) { /* the end of a page */
+		local.iov_len = remote.iov_len =
+			4096 - address % 4096 < size ? 4096 - address % 4096 : size - 1;
+		n = process_vm_readv((pid_t)tid, &local, 1, &remote, 1, 0);
+	}
+	ret_text[n > 0 ? n : 0] = '\0';
+}
+
+/* The system call a thread waits in.  It may still be on its way to sleep. */
+static int read_syscall(uint32_t tid, long *ret_number, uint64_t args[6])
+{
+	char path[64], line[256];
+
+	snprintf(path, sizeof(path), "/proc/%u/syscall", tid);
+	for (int i = 0; i < 100000; i++) {
+		FILE *in = fopen(path, "re");
+		bool got = in && fgets(line, sizeof(line), in);
+
+		if (in)
+			fclose(in);
+		if (got && sscanf(line, "%ld %lx %lx %lx %lx %lx %lx", ret_number, &args[0], &args[1],
+				  &args[2], &args[3], &args[4], &args[5]) == 7)
+			return 0;
+		if (!in)
+			return -ESRCH;
+		sched_yield();
+	}
+	return -EAGAIN;
+}
+
+/* What the thread is opening, as a path this process can look at. */
+static int opened(uint32_t tid, char *ret_path, size_t size, uint32_t *ret_flags)
+{
+	char text[1024], base[64];
+	uint64_t args[6], name;
+	long number;
+	int err = read_syscall(tid, &number, args);
+
+	if (err)
+		return err;
+	snprintf(base, sizeof(base), "/proc/%u/cwd", tid);
+	switch (number) {
+	case SYS_open:
+		name = args[0];
+		*ret_flags = (uint32_t)args[1];
+		break;
+	case SYS_creat:
+		name = args[0];
+		*ret_flags = O_CREAT | O_WRONLY | O_TRUNC;
+		break;
+	case SYS_openat:
+		name = args[1];
+		*ret_flags = (uint32_t)args[2];
+		if ((int)args[0] != AT_FDCWD)
+			snprintf(base, sizeof(base), "/proc/%u/fd/%d", tid, (int)args[0]);
+		break;
+	case SYS_execve:
+		name = args[0];
+		*ret_flags = O_RDONLY;
+		break;
+	default:
+		return -ENOSYS;
+	}
+	read_text(tid, name, text, sizeof(text));
+	if (*text == '/')
+		snprintf(ret_path, size, "%s", text);
+	else
+		snprintf(ret_path, size, "%s/%s", base, text);
+	return 0;
+}
+
+/* The place a file lies in: the nearest directory above it that is one. */
+static int place_of(struct fake_shared *shared, const char *path)
+{
+	char real[4096], *slash;
+	struct stat st;
+
+	if (!realpath(path, real))
+		return -1;
+	while ((slash = strrchr(real, '/')) && slash != real) {
+		*slash = '\0';
+		if (stat(real, &st))
+			return -1;
+		for (uint32_t i = 0; i < shared->place_count; i++)
+			if (shared->places[i].ino == st.st_ino)
+				return (int)i;
+	}
+	return -1;
+}
+
+static uint32_t uid_of(uint32_t tid)
+{
+	char path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%u", tid);
+	return stat(path, &st) ? 0 : st.st_uid;
+}
+
+int tk_kernel_take_open(struct tk_kernel *kernel, uint32_t tid, struct tk_pending_open *ret_open)
+{
+	struct fake_shared *shared = kernel->shared;
+	union handle handle = {.head = {.handle_bytes = 128}};
+	struct tk_pending_open pending = {.generation = shared->control.generation};
+	struct fake_file *file;
+	char path[2048] = "";
+	struct stat st;
+	int place, mount;
+
+	if (opened(tid, path, sizeof(path), &pending.flags) || stat(path, &st) ||
+	    name_to_handle_at(AT_FDCWD, path, &handle.head, &mount, AT_SYMLINK_FOLLOW) ||
+	    (place = place_of(shared, path)) < 0) {
+		fprintf(stderr, "fake kernel: what does thread %u open? %s\n", tid, path);
+		shared->undecided++;
+		return -ENOENT;
+	}
+	pending.inode = (struct tk_inode){
+		.ino = st.st_ino, .dev = shared->places[place].dev, .igeneration = generation_of(&handle)};
+	pending.guard = (uint32_t)place + 100;
+	pending.view = uid_of(tid) == FAKE_RAW_UID ? TK_VIEW_RAW : TK_VIEW_PLAIN;
+	file = file_get(kernel, &pending.inode);
+	if (!file)
+		return -ENOMEM;
+	file->handle_type = handle.head.handle_type;
+	memcpy(file->handle, handle.head.f_handle, handle.head.handle_bytes);
+	file->handle_bytes = handle.head.handle_bytes;
+	if (pending.view == TK_VIEW_RAW)
+		file->raw++;
+	*ret_open = pending;
+	return 0;
+}
+
+/* ---------------------------------------------------------------- rings */
+
+int tk_kernel_poll_notices(struct tk_kernel *kernel, int timeout_ms, tk_notice_fn fn, void *ctx)
+{
+	struct fake_shared *shared = kernel->shared;
+
+	poll(NULL, 0, 3);
+	for (uint32_t i = 0; i < shared->file_count; i++) {
+		struct fake_file *file = &shared->files[i];
+		struct tk_notice notice = {.type = TK_NOTICE_CLOSED, .inode = file->inode};
+
+		if ((file->state == TK_OPEN || file->state == TK_OPEN_READ) && !busy_now(kernel, file))
+			fn(ctx, &notice);
+	}
+	return 0;
+}
+
+int tk_kernel_poll_events(struct tk_kernel *kernel, int timeout_ms, tk_event_fn fn, void *ctx)
+{
+	poll(NULL, 0, 1000);
+	return 0;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * tests/agent/fake_kernel.h - what the fake kernel half and the tests share: a file
+ * in memory that outlives the agent, as the kernel's maps do.
+ */
+#ifndef TK_FAKE_KERNEL_H
+#define TK_FAKE_KERNEL_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "bpf/abi.h"
+
+#define FAKE_FILES 4096
+#define FAKE_PLACES 16
+#define FAKE_RAW_UID 65534 /* opens by this user get the raw view */
+
+struct fake_file {
+	struct tk_inode inode;
+	_Atomic uint32_t state;
+	_Atomic uint32_t raw;	 /* the agent counts up, tests count down when they close */
+	int64_t mtime, mtime_ns; /* at UNSEALING: whether it was written to */
+	uint64_t size;
+	uint32_t handle_bytes;
+	int32_t handle_type;
+	uint8_t handle[128];
+};
+
+struct fake_shared {
+	struct tk_control control;
+	_Atomic uint32_t file_count, place_count;
+	struct tk_inode places[FAKE_PLACES];
+	struct fake_file files[FAKE_FILES];
+	_Atomic uint32_t undecided; /* opens whose file the fake could not find out */
+};
+
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * tests/agent/rig.h - a filesystem in a file, a guard point on it, an agent beside it.
+ */
+#ifndef TK_AGENT_RIG_H
+#define TK_AGENT_RIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "tests/agent/fake_kernel.h"
+
+struct rig {
+	const char *fs;
+	char dir[64];	 /* of everything */
+	char mount[96];	 /* the filesystem */
+	char guard[128]; /* the guard point */
+	char control[96];
+	int below; /* the filesystem's root, where opens reach no mark */
+	struct fake_shared *shared;
+	pid_t agent;
+};
+
+extern int passed, failed;
+/* Counts, and tells of failures. */
+bool check(bool good, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+bool rig_up(struct rig *rig, const char *fs, unsigned int megabytes);
+void rig_down(struct rig *rig);
+bool rig_mount(struct rig *rig, const char *image);
+void rig_unmount(struct rig *rig);
+/* environment: NULL, or NAME=VALUE of the agent.  False when it ended before it was ready. */
+bool agent_start(struct rig *rig, const char *environment);
+void agent_kill(struct rig *rig);
+/* True when it ended by itself with code 0. */
+bool agent_stop(struct rig *rig);
+bool agent_settle(struct rig *rig);
+/* The machine was switched off: nothing of the kernel's is left. */
+void kernel_forget(struct rig *rig);
+
+/* A path in the guard point; static storage, four at a time. */
+const char *in(const struct rig *rig, const char *name);
+/* The bytes on disk, past the agent.  -1, or a descriptor. */
+int below(const struct rig *rig, const char *name);
+bool is_taka(const struct rig *rig, const char *name);
+bool no_records(const struct rig *rig);
+/* What file_permission would ask: is the plaintext there? */
+bool plain_now(const struct rig *rig, int fd);
+
+struct snapshot {
+	struct stat st;
+	uint8_t *bytes;
+	size_t size;
+	char xattr[64];
+	ssize_t xattr_size;
+};
+bool snapshot(const struct rig *rig, const char *name, struct snapshot *ret);
+bool same_snapshot(const struct snapshot *a, const struct snapshot *b);
+void snapshot_free(struct snapshot *s);
+
+/* The byte at `at` of test content number `seed`. */
+void fill(uint8_t *buf, size_t size, unsigned int seed);
+bool write_new(const char *path, size_t size, unsigned int seed);
+/* Reads through the guard point: 0 equal, else errno of the open or -1 for other bytes. */
+int compare(const struct rig *rig, const char *path, size_t size, unsigned int seed);
+
+#endif

@@ -1,0 +1,24 @@
+#!/bin/bash
+# Owns the building and running of the agent's tests: the real agent on loop-mounted filesystems, beside
+# a kernel half in user space.
+#
+# usage: tests/agent/run.sh [--quick] [FILESYSTEM...]      ext4 xfs btrfs; needs root and loop devices
+set -eu
+cd "$(dirname "$0")/../.."
+out=build/tests/agent
+mkdir -p "$out"
+if [ "$(id -u)" != 0 ]; then
+	echo "tests/agent/run.sh: root is needed" >&2
+	exit 2
+fi
+# Calls that change something go through tests/agent/crash_points.c, which can let the agent die there.
+wrap=
+for name in fsync fdatasync ftruncate64 futimens renameat unlinkat ioctl pwrite64; do
+	wrap="$wrap -Wl,--wrap=$name"
+done
+# shellcheck disable=SC2086
+${CC:-gcc} -std=gnu17 -O2 -g -Wall -Wextra -Wno-unused-parameter -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
+	${SANITIZE:+-fsanitize=$SANITIZE} -I. -Ibuild -o "$out/agent_test" \
+	tests/agent/*.c loader/agent/*.c loader/policy/*.c loader/kernel/places.c crypto/*.c \
+	$wrap -lcrypto -lcjson -lpthread
+exec "$out/agent_test" "$@"

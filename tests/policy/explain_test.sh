@@ -1,0 +1,102 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# tests/policy/explain_test.sh - what `check` and `explain` print and how they
+# exit, on a policy about a directory of the test's own.
+#
+# usage: explain_test.sh TAKAKRYPT-BPF
+set -u
+command=$(realpath "$1")
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+passed=0 failed=0
+
+# expect LABEL STATUS PATTERN COMMAND...    the pattern must be in what is printed
+expect() {
+	local label=$1 status=$2 pattern=$3 out got
+	shift 3
+	out=$("$@" 2>&1)
+	got=$?
+	if [ $got = "$status" ] && grep -qF -- "$pattern" <<<"$out"; then
+		passed=$((passed + 1))
+		echo "ok $label"
+	else
+		failed=$((failed + 1))
+		echo "not ok $label: status $got, not $status, or no \"$pattern\" in:"
+		sed 's/^/  /' <<<"$out"
+	fi
+}
+
+mkdir -p guarded/inner real
+ln -s real link
+cat >policy.json <<END
+{
+  "version": 1,
+  "keys": { "k": { "provider": "file", "path": "/k" } },
+  "user_sets": { "staff": { "users": ["4001"], "groups": ["4100"] } },
+  "process_sets": { "editors": { "processes": [{ "path": "/no/such/editor" }, { "path": "/bin/cat" }] } },
+  "resource_sets": { "drafts": { "paths": ["*.draft"] } },
+  "policies": {
+    "p": { "key": "k", "rules": [
+      { "users": "staff", "processes": "editors", "resources": { "not": "drafts" }, "actions": ["read", "write"],
+        "effects": ["permit", "apply_key"] },
+      { "users": "staff", "resources": "drafts", "actions": ["data_read"], "effects": ["permit", "audit"], "browse": true },
+      { "actions": ["all_ops"], "effects": ["deny", "audit"] } ] },
+    "q": { "rules": [{ "actions": ["read"], "effects": ["permit"] }] }
+  },
+  "guard_points": [
+    { "name": "outer", "path": "$dir/guarded", "policy": "p" },
+    { "name": "inner", "path": "$dir/guarded/inner", "policy": "q" },
+    { "name": "linked", "path": "$dir/link", "policy": "q", "mode": "monitor" },
+    { "name": "later", "path": "$dir/later/*", "policy": "q" }
+  ]
+}
+END
+sed 's/"users": "staff", "resources"/"users": "stuff", "resources"/' policy.json >wrong.json
+
+expect "check: good" 0 "policy.json: good" "$command" check policy.json
+expect "check: a warning" 0 'policy.json: warning: /process_sets/editors/processes/0: no executable "/no/such/editor"' \
+	"$command" check policy.json
+expect "check: an error" 1 'wrong.json: /policies/p/rules/1/users: no user set "stuff" (did you mean "staff"?)' \
+	"$command" check wrong.json
+expect "check: one bad of two" 1 "policy.json: good" "$command" check wrong.json policy.json
+expect "check: no file" 1 "none.json" "$command" check none.json
+expect "check: usage" 2 "no policy is named" "$command" check
+"$command" check --json wrong.json policy.json >out.json
+expect "check --json" 0 "False True" python3 -c \
+	'import json; a, b = json.load(open("out.json")); print(a["good"], b["good"])'
+
+# ask USER EXE ACTION PATH
+ask() { "$command" explain policy.json --user "$1" --process "$2" --action "$3" "$4"; }
+expect "plaintext" 0 "PERMIT apply_key" ask 4001 /bin/cat data_read guarded/a
+expect "the rule" 0 "decided by:  rule 0: users staff; processes editors; resources not drafts; read, write" \
+	ask 4001 /bin/cat data_write guarded/a
+expect "as stored" 0 "PERMIT (audited)" ask 4001 /bin/cat data_read guarded/x/a.draft
+expect "browse" 0 "rule 1 (browse)" ask 4001 /bin/ls list guarded
+expect "denied" 3 "DENY (audited)" ask 4002 /bin/cat data_read guarded/a
+expect "why: users" 3 "users: the user is in none of these sets" ask 4002 /bin/cat data_read guarded/a
+expect "why: actions" 3 "actions: key_op is not among them" ask 4001 /bin/cat key_op guarded/a
+expect "why: exclusion" 3 "resources: the path is in a set that is excluded" ask 4001 /bin/cat data_write guarded/a.draft
+expect "why: processes" 3 "processes: the program is in none of these sets" ask 4001 /bin/ls data_read guarded/a
+expect "a program that is not here" 0 "judged by its path alone" ask 4001 /no/such/editor data_read guarded/a
+expect "innermost" 0 "guard point: inner" ask 4002 /bin/cat data_read guarded/inner/a
+expect "no rule" 3 "no rule matches; that denies" ask 4002 /bin/cat data_write guarded/inner/a
+expect "through .." 0 "guard point: outer" ask 4001 /bin/cat data_read guarded/inner/../a
+expect "behind a link, by its real path" 0 "guard point: linked" ask 4002 /bin/cat data_read real/a
+expect "behind a link, by the link" 0 "guard point: linked" ask 4002 /bin/cat data_read link/a
+expect "monitor" 3 "would be denied (monitor)" ask 4002 /bin/cat data_write real/a
+expect "does not exist yet" 0 "guard point: later" ask 4002 /bin/cat data_read later/x/y
+expect "outside" 0 "not guarded" ask 4002 /bin/cat data_read "$dir/elsewhere"
+expect "groups" 0 "PERMIT apply_key" "$command" explain policy.json --user 4002 --groups 7,4100 --process /bin/cat \
+	--action data_read guarded/a
+expect "an unknown user" 1 "no such user" ask no-such-user /bin/cat data_read guarded/a
+expect "an unknown action" 2 'no action "read"' ask 4001 /bin/cat read guarded/a
+expect "a missing option" 2 "are needed" "$command" explain policy.json guarded/a
+expect "twice" 2 "--user is given twice" "$command" explain policy.json --user 1 --user 2 guarded/a
+expect "a bad policy" 1 "did you mean" "$command" explain wrong.json --user 1 --process /bin/cat --action list guarded
+"$command" explain --json policy.json --user 4002 --process /bin/cat --action data_read guarded/a >out.json
+expect "--json" 0 "deny 2 users" python3 -c \
+	'import json; a = json.load(open("out.json")); print(a["verdict"], a["decided_by"]["rule"], a["earlier"][0]["unmatched"][0])'
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]

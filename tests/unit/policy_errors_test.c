@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * tests/unit/policy_errors_test.c - malformed policies and what exactly is said
+ * about them: the first problem, as "pointer: message".
+ *
+ * Texts are written with ' for ", to be read.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "loader/policy/policy.h"
+
+struct fault {
+	const char *text;
+	const char *problem;
+};
+
+/* clang-format off: one fault a line */
+/* A policy around what is tried. */
+#define GUARDS "'guard_points': [{'name': 'g', 'path': '/srv/g', 'policy': 'p'}]"
+#define SETS                                                                          \
+	"'user_sets': {'finance': {'users': ['jane']}, 'staff': {'users': ['joe']}}," \
+	"'process_sets': {'editors': {'processes': [{'path': '/usr/bin/nano'}]}},"    \
+	"'resource_sets': {'tables': {'paths': ['*.ibd']}},"
+#define WHOLE(sections) "{'version': 1," sections GUARDS "}"
+#define KEY "'keys': {'k': {'provider': 'file', 'path': '/k'}},"
+#define POLICY(policy) WHOLE(KEY SETS "'policies': {'p': " policy "},")
+#define RULE(rule) POLICY("{'key': 'k', 'rules': [{" rule "}]}")
+#define DO "'actions': ['read'], 'effects': ['permit', 'apply_key']"
+#define USERS(set) WHOLE("'user_sets': {'s': " set "}, 'policies': {'p': {'rules': [{" DO "}]}},")
+#define PROCESSES(set) WHOLE("'process_sets': {'s': " set "}, 'policies': {'p': {'rules': [{" DO "}]}},")
+#define RESOURCE(pattern) \
+	WHOLE("'resource_sets': {'s': {'paths': [" pattern "]}}, 'policies': {'p': {'rules': [{" DO "}]}},")
+#define GUARD(guards)                                                                                   \
+	"{'version': 1, 'policies': {'p': {'rules': [{'actions': ['read'], 'effects': ['permit']}]}}, " \
+	"'guard_points': [" guards "]}"
+
+static const struct fault syntax[] = {
+	{"", "line 1, column 1: expected a value, found the end of the text"},
+	{"{", "line 1, column 2: expected a key in double quotes, found the end of the text"},
+	{"{\n  'version' 1}", "line 2, column 13: expected ':', found '1'"},
+	{"{'version': 1,}", "line 1, column 15: expected a key in double quotes, found '}'"},
+	{"{'a': [1, 2}", "line 1, column 12: expected ',' or ']', found '}'"},
+	{"{'a': 1 'b': 2}", "line 1, column 9: expected ',' or '}', found '\"'"},
+	{"{} x", "line 1, column 4: expected nothing after the policy, found 'x'"},
+	{"{}\n\n{}", "line 3, column 1: expected nothing after the policy, found '{'"},
+	{"{'a': 01}", "line 1, column 8: expected ',' or '}', found '1'"},
+	{"{'a': 1.}", "line 1, column 9: expected a digit, found '}'"},
+	{"{'a': +1}", "line 1, column 7: expected a value, found '+'"},
+	{"{'a': -}", "line 1, column 8: expected a digit, found '}'"},
+	{"{'a': 1e}", "line 1, column 9: expected a digit, found '}'"},
+	{"{'a': tru}", "line 1, column 7: expected a value, found 't'"},
+	{"{'a': NaN}", "line 1, column 7: expected a value, found 'N'"},
+	{"{'a': 'b}", "line 1, column 10: expected '\"' at the end of a string, found the end of the text"},
+	{"{'a': 'b\n'}", "line 1, column 9: a control character in a string (write it as \\u00XX)"},
+	{"{'a': '\\x'}", "line 1, column 9: expected an escape sequence, found 'x'"},
+	{"{'a': '\\u12g4'}", "line 1, column 12: expected four hexadecimal digits, found 'g'"},
+	{"{'a': '\\u0000'}", "line 1, column 14: a NUL character in a string"},
+	{"{'a': '\\ud800'}", "line 1, column 14: a lone surrogate in a string"},
+	{"{'a': '\\udc00'}", "line 1, column 14: a lone surrogate in a string"},
+	{"{'a': '\\ud800\\u0041'}", "line 1, column 20: a lone surrogate in a string"},
+	{"{'a': '\xff'}", "line 1, column 8: invalid UTF-8"},
+	{"{'a': '\xc0\xaf'}", "line 1, column 8: invalid UTF-8"},
+	{"{'a': '\xed\xa0\x80'}", "line 1, column 8: invalid UTF-8"},
+	{"{'\xc3\xa4\xc3\xb6': '\xf5'}", "line 1, column 9: invalid UTF-8"},
+	{"\xef\xbb\xbf{}", "line 1, column 1: expected a value, found byte 0xef"},
+	{"{'a': 1000000000000000000000000000000000000000000000000000000000000000}",
+	 "line 1, column 7: a number of more than 60 digits"},
+	{"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
+	 "line 1, column 33: nested too deep"},
+	{"// policy\n{}", "line 1, column 1: expected a value, found '/'"},
+};
+
+static const struct fault structure[] = {
+	{"[]", "expected an object, found a list"},
+	{"null", "expected an object, found null"},
+	{"{'guard_points': []}", "\"version\" is missing"},
+	{"{'version': 1}", "\"guard_points\" is missing"},
+	{"{'version': 2, 'guard_points': []}", "/version: expected 1, found 2"},
+	{"{'version': '1', 'guard_points': []}", "/version: expected a number, found a string"},
+	{"{'version': 1, 'guard_points': {}}", "/guard_points: expected a list, found an object"},
+	{"{'version': 1, 'guard_points': [], 'version': 1}", "/version: this key occurs twice"},
+	{POLICY("{'rules': [{'actions': ['read'], 'effects': ['permit'], 'actions': ['write']}]}"),
+	 "/policies/p/rules/0/actions: this key occurs twice"},
+	{"{'version': 1, 'guard_points': [], '\\u0076ersion': 1}", "/version: this key occurs twice"},
+	{"{'version': 1, 'guard_point': []}", "/guard_point: unknown key (did you mean \"guard_points\"?)"},
+	{"{'version': 1, 'guard_points': [], 'x': 1}", "/x: unknown key"},
+	{"{'version': 1, 'guard_points': [], 'a/b~c\\n': 1}", "/a~1b~0c\\u000a: unknown key"},
+	{"{'version': 1, 'guard_points': [], 'time_sets': {}}",
+	 "/time_sets: \"time_sets\" is not supported by this version"},
+	{"{'version': 1, 'guard_points': [], 'Version': 1}",
+	 "/Version: unknown key (did you mean \"version\"?)"},
+	{GUARD("{'name': 'g', 'path': '/g', 'policy': 'q'}"),
+	 "/guard_points/0/policy: no policy \"q\" (did you mean \"p\"?)"},
+	{GUARD("{'name': 'g', 'path': 'g', 'policy': 'p'}"),
+	 "/guard_points/0/path: expected an absolute path"},
+	{GUARD("{'name': 'g', 'path': '', 'policy': 'p'}"),
+	 "/guard_points/0/path: expected an absolute path"},
+	{GUARD("{'name': 'g', 'path': '/', 'policy': 'p'}"),
+	 "/guard_points/0/path: \"/\" cannot be a guard point"},
+	{GUARD("{'name': 'g', 'path': '/g/', 'policy': 'p'}"),
+	 "/guard_points/0/path: a path does not end in \"/\""},
+	{GUARD("{'name': 'g', 'path': '/a//g', 'policy': 'p'}"), "/guard_points/0/path: \"//\" in a path"},
+	{GUARD("{'name': 'g', 'path': '/a/../g', 'policy': 'p'}"),
+	 "/guard_points/0/path: \".\" or \"..\" in a path"},
+	{GUARD("{'name': 'g', 'path': '/a/.', 'policy': 'p'}"),
+	 "/guard_points/0/path: \".\" or \"..\" in a path"},
+	{GUARD("{'name': 'g', 'path': '/a/**/b', 'policy': 'p'}"),
+	 "/guard_points/0/path: \"**\" in a guard point's path (\"*\" stands for one component)"},
+	{GUARD("{'name': 'g', 'path': '/a/[b', 'policy': 'p'}"), "/guard_points/0/path: \"[\" without \"]\""},
+	{GUARD("{'name': '', 'path': '/g', 'policy': 'p'}"),
+	 "/guard_points/0/name: a name has 1 to 63 printable ASCII characters"},
+	{GUARD("{'name': 'g\\t', 'path': '/g', 'policy': 'p'}"),
+	 "/guard_points/0/name: a name has 1 to 63 printable ASCII characters"},
+	{GUARD("{'path': '/g', 'policy': 'p'}"), "/guard_points/0: \"name\" is missing"},
+	{GUARD("{'name': 'g', 'path': '/g', 'policy': 'p', 'mode': 'learn'}"),
+	 "/guard_points/0/mode: mode \"learn\" is not supported by this version"},
+	{GUARD("{'name': 'g', 'path': '/g', 'policy': 'p', 'mode': 'Enforce'}"),
+	 "/guard_points/0/mode: no mode \"Enforce\" (expected \"enforce\" or \"monitor\")"},
+	{GUARD("{'name': 'g', 'path': '/g', 'policy': 'p'}, {'name': 'g', 'path': '/h', 'policy': 'p'}"),
+	 "/guard_points/1/name: /guard_points/0 has this name already"},
+	{GUARD("{'name': 'g', 'path': '/g', 'policy': 'p'}, {'name': 'h', 'path': '/g', 'policy': 'p'}"),
+	 "/guard_points/1/path: /guard_points/0 has this path already"},
+	{GUARD("7"), "/guard_points/0: expected an object, found a number"},
+	{WHOLE("'keys': {'a b': {'provider': 'file', 'path': '/k'}},"),
+	 "/keys/a b: a key's name has 1 to 255 printable ASCII characters, no space, no \"/\""},
+	{WHOLE("'keys': {'k': {'provider': 'command', 'path': '/k'}},"),
+	 "/keys/k/provider: key provider \"command\" is not supported by this version (expected \"file\")"},
+	{WHOLE("'keys': {'k': {'provider': 'file', 'path': 'k'}},"),
+	 "/keys/k/path: expected an absolute path"},
+	{WHOLE("'keys': {'k': {'provider': 'file'}},"), "/keys/k: \"path\" is missing"},
+};
+
+static const struct fault sets[] = {
+	{USERS("{}"), "/user_sets/s: expected \"users\", \"groups\" or both"},
+	{USERS("{'users': []}"), "/user_sets/s/users: expected at least one entry, found an empty list"},
+	{USERS("{'users': 'jane'}"), "/user_sets/s/users: expected a list, found a string"},
+	{USERS("{'users': [1004]}"), "/user_sets/s/users/0: expected a string, found a number"},
+	{USERS("{'users': ['a', 'b', 'a']}"), "/user_sets/s/users/2: \"a\" is listed twice"},
+	{USERS("{'users': ['007']}"),
+	 "/user_sets/s/users/0: \"007\" is not a user id (0 to 4294967294, no leading zeros)"},
+	{USERS("{'groups': ['4294967295']}"),
+	 "/user_sets/s/groups/0: \"4294967295\" is not a group id (0 to 4294967294, no leading zeros)"},
+	{USERS("{'users': ['jane smith']}"), "/user_sets/s/users/0: \"jane smith\" is not a user name"},
+	{USERS("{'groups': ['']}"), "/user_sets/s/groups/0: a group name has 1 to 255 bytes"},
+	{USERS("{'users': ['a'], 'login': 'required'}"),
+	 "/user_sets/s/login: \"login\" is not supported by this version"},
+	{USERS("{'user': ['a']}"), "/user_sets/s/user: unknown key (did you mean \"users\"?)"},
+	{PROCESSES("{}"), "/process_sets/s: \"processes\" is missing"},
+	{PROCESSES("{'processes': []}"),
+	 "/process_sets/s/processes: expected at least one entry, found an empty list"},
+	{PROCESSES("{'processes': ['/bin/sh']}"),
+	 "/process_sets/s/processes/0: expected an object, found a string"},
+	{PROCESSES("{'processes': [{}]}"),
+	 "/process_sets/s/processes/0: expected \"path\", \"name\" or both"},
+	{PROCESSES("{'processes': [{'path': 'nano'}]}"),
+	 "/process_sets/s/processes/0/path: a path that does not begin with \"/\""},
+	{PROCESSES("{'processes': [{'name': 'a/b'}]}"),
+	 "/process_sets/s/processes/0/name: \"/\" in a base name"},
+	{PROCESSES("{'processes': [{'name': '**'}]}"),
+	 "/process_sets/s/processes/0/name: \"**\" in a base name"},
+	{PROCESSES("{'processes': [{'path': '/a', 'sha256': '12'}]}"),
+	 "/process_sets/s/processes/0/sha256: expected a SHA-256 digest: 64 hexadecimal digits"},
+	{PROCESSES("{'processes': [{'path': '/a', 'unit': 'x.service'}]}"),
+	 "/process_sets/s/processes/0/unit: \"unit\" is not supported by this version"},
+	{PROCESSES("{'processes': [{'path': '/a'}], 'integrity': false}"),
+	 "/process_sets/s/integrity: \"integrity\" is not supported by this version"},
+	{RESOURCE(""), "/resource_sets/s/paths: expected at least one entry, found an empty list"},
+	{RESOURCE("''"), "/resource_sets/s/paths/0: an empty pattern"},
+	{RESOURCE("'/'"), "/resource_sets/s/paths/0: \"/\" at the end of a pattern"},
+	{RESOURCE("'a', 'b/'"), "/resource_sets/s/paths/1: \"/\" at the end of a pattern"},
+	{RESOURCE("'**/'"), "/resource_sets/s/paths/0: \"/\" at the end of a pattern"},
+	{RESOURCE("'a//b'"), "/resource_sets/s/paths/0: \"//\" in a pattern"},
+	{RESOURCE("'//a'"), "/resource_sets/s/paths/0: \"//\" in a pattern"},
+	{RESOURCE("'**//a'"), "/resource_sets/s/paths/0: \"//\" in a pattern"},
+	{RESOURCE("'[a'"), "/resource_sets/s/paths/0: \"[\" without \"]\""},
+	{RESOURCE("'[]'"), "/resource_sets/s/paths/0: \"[\" without \"]\""},
+	{RESOURCE("'[a\\\\'"), "/resource_sets/s/paths/0: \"[\" without \"]\""},
+	{RESOURCE("'[a/b]'"), "/resource_sets/s/paths/0: \"/\" in a class"},
+	{RESOURCE("'[^a]'"),
+	 "/resource_sets/s/paths/0: \"[^\" (a class is negated by \"!\"; write \"\\^\" for the character)"},
+	{RESOURCE("'[z-a]'"), "/resource_sets/s/paths/0: a range that runs backwards"},
+	{RESOURCE("'[[:alpha:]]'"),
+	 "/resource_sets/s/paths/0: a named class such as [:alpha:] (write the range)"},
+	{RESOURCE("'[\xc3\xa4]'"),
+	 "/resource_sets/s/paths/0: a character that is not ASCII in a class (patterns match bytes)"},
+	{RESOURCE("'a\\\\'"), "/resource_sets/s/paths/0: \"\\\" at the end of a pattern"},
+	{RESOURCE("'a\\\\/b'"), "/resource_sets/s/paths/0: \"\\/\" (a slash cannot be escaped)"},
+	{RESOURCE("'a***'"), "/resource_sets/s/paths/0: more than two stars in a row"},
+	{RESOURCE("'a/../b'"), "/resource_sets/s/paths/0: \".\" or \"..\" as a component"},
+};
+
+static const struct fault rules[] = {
+	{POLICY("{'rules': []}"), "/policies/p/rules: expected at least one rule, found an empty list"},
+	{POLICY("{}"), "/policies/p: \"rules\" is missing"},
+	{POLICY("{'key': 'kk', 'rules': [{" DO "}]}"),
+	 "/policies/p/key: no key \"kk\" (did you mean \"k\"?)"},
+	{POLICY("{'key': 'k', 'algorithm': 'aes', 'rules': [{" DO "}]}"),
+	 "/policies/p/algorithm: no algorithm \"aes\" (expected \"aes-256-gcm\" or \"chacha20-poly1305\")"},
+	{POLICY("{'key': 'k', 'chunk_size': 65537, 'rules': [{" DO "}]}"),
+	 "/policies/p/chunk_size: expected a power of two from 4096 to 16777216"},
+	{POLICY("{'key': 'k', 'chunk_size': 2048, 'rules': [{" DO "}]}"),
+	 "/policies/p/chunk_size: expected a power of two from 4096 to 16777216"},
+	{POLICY("{'algorithm': 'aes-256-gcm', 'rules': [{'actions': ['read'], 'effects': ['permit']}]}"),
+	 "/policies/p/algorithm: \"algorithm\" without \"key\": nothing is encrypted"},
+	{POLICY("{'rules': [{" DO "}]}"),
+	 "/policies/p/rules/0/effects: \"apply_key\", but the policy names no \"key\""},
+	{RULE("'effects': ['permit']"), "/policies/p/rules/0: \"actions\" is missing"},
+	{RULE("'actions': ['read']"), "/policies/p/rules/0: \"effects\" is missing"},
+	{RULE("'actions': [], 'effects': ['permit']"),
+	 "/policies/p/rules/0/actions: expected at least one entry, found an empty list"},
+	{RULE("'actions': 'read', 'effects': ['permit']"),
+	 "/policies/p/rules/0/actions: expected a list, found a string"},
+	{RULE("'actions': ['reed'], 'effects': ['permit']"),
+	 "/policies/p/rules/0/actions/0: no action \"reed\" (did you mean \"read\"?)"},
+	{RULE("'actions': ['read', 'read'], 'effects': ['permit']"),
+	 "/policies/p/rules/0/actions/1: \"read\" is listed twice"},
+	{RULE("'actions': ['read'], 'effects': ['permit', 'deny']"),
+	 "/policies/p/rules/0/effects: expected exactly one of \"permit\" and \"deny\""},
+	{RULE("'actions': ['read'], 'effects': ['audit']"),
+	 "/policies/p/rules/0/effects: expected exactly one of \"permit\" and \"deny\""},
+	{RULE("'actions': ['read'], 'effects': ['deny', 'apply_key']"),
+	 "/policies/p/rules/0/effects: \"apply_key\" goes only with \"permit\""},
+	{RULE("'actions': ['read'], 'effects': ['allow']"),
+	 "/policies/p/rules/0/effects/0: no effect \"allow\""},
+	{RULE("'actions': ['read'], 'effects': ['deny'], 'browse': true"),
+	 "/policies/p/rules/0/browse: \"browse\" goes only with the effect \"permit\""},
+	{RULE(DO ", 'browse': 1"), "/policies/p/rules/0/browse: expected true or false, found a number"},
+	{RULE(DO ", 'times': 'office'"),
+	 "/policies/p/rules/0/times: \"times\" is not supported by this version"},
+	{RULE(DO ", 'users': 'finanse'"),
+	 "/policies/p/rules/0/users: no user set \"finanse\" (did you mean \"finance\"?)"},
+	{RULE(DO ", 'users': ['finance', 'stuff']"),
+	 "/policies/p/rules/0/users/1: no user set \"stuff\" (did you mean \"staff\"?)"},
+	{RULE(DO ", 'users': {'not': 'jane'}"), "/policies/p/rules/0/users/not: no user set \"jane\""},
+	{RULE(DO ", 'processes': {'not': ['editors', 'x']}"),
+	 "/policies/p/rules/0/processes/not/1: no process set \"x\""},
+	{RULE(DO ", 'resources': 'finance'"), "/policies/p/rules/0/resources: no resource set \"finance\""},
+	{RULE(DO ", 'users': []"),
+	 "/policies/p/rules/0/users: expected at least one entry, found an empty list"},
+	{RULE(DO ", 'users': {'not': []}"),
+	 "/policies/p/rules/0/users/not: expected at least one entry, found an empty list"},
+	{RULE(DO ", 'users': {}"), "/policies/p/rules/0/users: \"not\" is missing"},
+	{RULE(DO ", 'users': {'no': 'finance'}"),
+	 "/policies/p/rules/0/users/no: unknown key (did you mean \"not\"?)"},
+	{RULE(DO ", 'users': {'not': {'not': 'finance'}}"),
+	 "/policies/p/rules/0/users/not: expected the name of a user set or a list of names, found an "
+	 "object"},
+	{RULE(DO ", 'users': 7"),
+	 "/policies/p/rules/0/users: expected the name of a user set, a list of names or "
+	 "{\"not\": …}, found a number"},
+	{RULE(DO ", 'users': ['finance', 'finance']"),
+	 "/policies/p/rules/0/users/1: \"finance\" is listed twice"},
+	{RULE(DO ", 'user': 'finance'"), "/policies/p/rules/0/user: unknown key (did you mean \"users\"?)"},
+};
+
+/* clang-format on */
+
+/* Compiles and returns the first error as "pointer: message"; the caller frees. */
+static char *first_error(const char *text, size_t len)
+{
+	struct tk_problems problems = {0};
+	struct tk_compiled *compiled = NULL;
+	char *said = NULL;
+
+	assert_int_equal(tk_policy_compile(text, len, &compiled, &problems), -EINVAL);
+	assert_null(compiled);
+	assert_true(problems.errors > 0);
+	for (size_t i = 0; i < problems.count && !said; i++) {
+		const struct tk_problem *problem = &problems.items[i];
+
+		if (!problem->warning)
+			assert_true(asprintf(&said, "%s%s%s", problem->pointer, *problem->pointer ? ": " : "",
+					     problem->message) > 0);
+	}
+	tk_problems_free(&problems);
+	return said;
+}
+
+static void check_faults(const struct fault *faults, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		char *text = strdup(faults[i].text), *said;
+
+		for (char *p = text; *p; p++) {
+			if (*p == '\'')
+				*p = '"';
+		}
+		said = first_error(text, strlen(text));
+		assert_string_equal(said, faults[i].problem);
+		free(said);
+		free(text);
+	}
+}
+
+#define FAULTS_TEST(name)                                           \
+	static void name##_faults(void **state)                     \
+	{                                                           \
+		check_faults(name, sizeof(name) / sizeof(name[0])); \
+	}
+FAULTS_TEST(syntax)
+FAULTS_TEST(structure)
+FAULTS_TEST(sets)
+FAULTS_TEST(rules)
+
+static void nul_in_text(void **state)
+{
+	static const char text[] = "{\"version\": 1\0}";
+	char *said = first_error(text, sizeof(text) - 1);
+
+	assert_string_equal(said, "line 1, column 14: expected ',' or '}', found byte 0x00");
+	free(said);
+}
+
+/* Past a bound the rest is counted, not told. */
+static void many_errors(void **state)
+{
+	struct tk_problems problems = {0};
+	struct tk_compiled *compiled = NULL;
+	char text[8192] = "{\"version\": 1, \"guard_points\": [0";
+
+	for (int i = 1; i < 200; i++)
+		strcat(text, ", 0");
+	strcat(text, "]}");
+	assert_int_equal(tk_policy_compile(text, strlen(text), &compiled, &problems), -EINVAL);
+	assert_int_equal(problems.errors, 51);
+	assert_string_equal(problems.items[50].message, "more errors follow; only the first 50 are shown");
+	tk_problems_free(&problems);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(syntax_faults), cmocka_unit_test(structure_faults),
+		cmocka_unit_test(sets_faults),	 cmocka_unit_test(rules_faults),
+		cmocka_unit_test(nul_in_text),	 cmocka_unit_test(many_errors),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
