@@ -23,7 +23,7 @@
 #define BUSY_FIRST_MS 5	     /* a lease test can say busy just after the last close (KERNEL.md 7) */
 #define BUSY_LAST_MS 1000
 #define FAILED_FIRST_MS 1000
-#define FAILED_LAST_MS 60000
+#define FAILED_LAST_MS 10000
 #define HOLD_MS 2000 /* how long truncate(2) has to come back */
 
 static bool may_write(const struct tk_opener *opener)
