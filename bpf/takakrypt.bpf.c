@@ -250,6 +250,17 @@ int BPF_PROG(mmap_file, struct file *file, unsigned long reqprot, unsigned long 
 	return tk_answer(tk_use(file, tk_map_actions(prot, type == MAP_SHARED || type == MAP_SHARED_VALIDATE)));
 }
 
+/*
+ * The program that runs: file_open has judged who executed it, and by now its pages are mapped, whoever it is
+ * itself.  What its loader then protects (RELRO) moves no contents.
+ */
+static __always_inline bool tk_own_image(struct file *file)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	return BPF_CORE_READ(task, mm, exe_file) == file;
+}
+
 SEC("lsm/file_mprotect")
 int BPF_PROG(file_mprotect, struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot, int ret)
 {
@@ -258,7 +269,7 @@ int BPF_PROG(file_mprotect, struct vm_area_struct *vma, unsigned long reqprot, u
 	if (ret)
 		return tk_answer(ret);
 	file = vma->vm_file;
-	if (!file)
+	if (!file || (!(vma->vm_flags & VM_SHARED) && tk_own_image(file)))
 		return 0;
 	return tk_answer(tk_use(file, tk_map_actions(prot, vma->vm_flags & VM_SHARED)));
 }
