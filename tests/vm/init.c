@@ -172,7 +172,7 @@ static void may_mount(const char *what, const char *where, const char *type, uns
 
 static void put(const char *path, const char *text)
 {
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
 	if (fd < 0 || write(fd, text, strlen(text)) < 0)
 		say("cannot write %s: %s", path, strerror(errno));
@@ -220,6 +220,7 @@ static void mount_system(void)
 	symlink("/proc/self/fd/1", "/dev/stdout");
 	symlink("/proc/self/fd/2", "/dev/stderr");
 	sethostname("takakrypt-vm", 12);
+	put("/etc/hosts", "127.0.0.1 localhost takakrypt-vm\n"); /* a minimal system has none */
 }
 
 /*

@@ -12,7 +12,7 @@
 #              # timeout: SECONDS          default 120
 #              # boot: OPTIONS OF run      a boot with these, shared by cases with the same line
 
-PROBE=$TK_TOP/build/tests/probe
+PROBE=/tmp/bin/probe
 TK=$TK_TOP/build/takakrypt-bpf
 DISKS=$(echo /mnt/*)
 
