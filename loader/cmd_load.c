@@ -117,6 +117,8 @@ static int start_agent(pid_t *ret_pid)
 	return TK_EXIT_DONE;
 }
 
+#define LISTED 20 /* guard points, for people */
+
 static int report(const struct tk_prepared *p, const char *path, pid_t agent, bool json)
 {
 	cJSON *out;
@@ -129,9 +131,11 @@ static int report(const struct tk_prepared *p, const char *path, pid_t agent, bo
 			printf("agent %d ready\n", agent);
 		else
 			printf("no agent: contents answer ENOKEY\n");
-		for (size_t i = 0; i < p->places->count; i++)
+		for (size_t i = 0; i < p->places->count && i < LISTED; i++)
 			printf("  %s (%s)\n", p->places->items[i].path,
 			       p->compiled->guards[p->places->items[i].spec].name);
+		if (p->places->count > LISTED)
+			printf("  and %zu more: `takakrypt-bpf status` lists them\n", p->places->count - LISTED);
 		return TK_EXIT_DONE;
 	}
 	out = cJSON_CreateObject();

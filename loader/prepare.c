@@ -123,6 +123,43 @@ static int check_filesystem(const char *verb, const char *path)
 	return TK_EXIT_DONE;
 }
 
+/* A mount of a filesystem that has been tried may still be read-only by itself. */
+static int check_mount(const char *verb, const char *path)
+{
+	struct statfs fs;
+
+	if (statfs(path, &fs))
+		return tk_fail_err(verb, path, -errno);
+	if (fs.f_flags & ST_RDONLY)
+		return tk_fail(verb, path, "it is mounted read-only, so nothing in it could be encrypted or opened",
+			       "remount it writable");
+	return TK_EXIT_DONE;
+}
+
+/* Each filesystem is tried once, however many guard points it holds. */
+static int check_places(const char *verb, const struct tk_places *places)
+{
+	uint32_t *tried = calloc(places->count + 1, sizeof(*tried));
+	int code = tried ? TK_EXIT_DONE : tk_fail_err(verb, "the guard points", -ENOMEM);
+	size_t count = 0;
+
+	for (size_t i = 0; code == TK_EXIT_DONE && i < places->count; i++) {
+		uint32_t dev = places->items[i].inode.dev;
+		size_t at = 0;
+
+		while (at < count && tried[at] != dev)
+			at++;
+		if (at < count) {
+			code = check_mount(verb, places->items[i].path);
+			continue;
+		}
+		code = check_filesystem(verb, places->items[i].path);
+		tried[count++] = dev;
+	}
+	free(tried);
+	return code;
+}
+
 static int check_keys(const char *verb, const struct tk_compiled *compiled)
 {
 	_cleanup_keyring_ struct tk_keyring *ring = NULL;
@@ -168,8 +205,8 @@ int tk_prepare(const char *verb, const char *path, struct tk_prepared *ret_prepa
 
 	if (code == TK_EXIT_DONE)
 		code = check_keys(verb, prepared.compiled);
-	for (size_t i = 0; code == TK_EXIT_DONE && i < prepared.places->count; i++)
-		code = check_filesystem(verb, prepared.places->items[i].path);
+	if (code == TK_EXIT_DONE)
+		code = check_places(verb, prepared.places);
 	if (code != TK_EXIT_DONE) {
 		tk_prepared_free(&prepared);
 		return code;

@@ -346,6 +346,8 @@ static void seal_closed(struct tk_agent *agent)
 
 static void end(struct tk_agent *agent)
 {
+	struct tk_mounts mounts = {};
+
 	atomic_store(&agent->stopping, true);
 	notify_manager("STOPPING=1\nSTATUS=sealing");
 	tk_kernel_set_ready(agent->kernel, false);
@@ -353,7 +355,8 @@ static void end(struct tk_agent *agent)
 	seal_closed(agent);
 	if (atomic_load(&agent->unload_wanted))
 		for (size_t i = agent->now.count; i-- > 0;) /* inner ones first */
-			tk_mounts_remove(agent, &agent->now.items[i], true);
+			tk_mounts_remove(agent, &agent->now.items[i], &mounts);
+	tk_mountinfo_free(&mounts);
 	tk_workers_halt(agent);
 	if (atomic_load(&agent->unload_wanted))
 		tk_files_let_go(agent);
@@ -371,6 +374,7 @@ int tk_agent_run(const struct tk_agent_options *options)
 	if (geteuid())
 		return refuse(&ready_fd, -EPERM, "only root can be the agent; try sudo");
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	prctl(PR_SET_NAME, "takakrypt-bpf", 0, 0, 0); /* started by `load` it would be "exe" to ps and pgrep */
 	/* What a shell left open may be a guarded file, which would then never be closed. */
 	if (ready_fd > 2) {
 		if (ready_fd > 3)

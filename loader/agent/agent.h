@@ -138,7 +138,8 @@ struct tk_spot {
 /* The guard points of one generation. */
 struct tk_spots {
 	uint32_t generation;
-	struct tk_spot *items;
+	struct tk_spot *items; /* sorted by path: outer ones before inner ones */
+	uint32_t *by_id;       /* indices of the same, sorted by id */
 	size_t count;
 };
 
@@ -334,16 +335,6 @@ void tk_policy_appear(struct tk_agent *agent);
 /* Under policy_lock.  NULL: no such guard point in that generation, or a generation that is long gone. */
 const struct tk_spot *tk_spot_find(const struct tk_agent *agent, uint32_t generation, uint32_t id);
 
-/* mounts.c: by the main thread alone */
-int tk_mounts_add(struct tk_agent *agent, struct tk_spot *spot);
-void tk_mounts_remove(struct tk_agent *agent, struct tk_spot *spot, bool unbind);
-void tk_vaults_announce(struct tk_agent *agent);
-
-/* namespaces.c: by the main thread alone */
-void tk_namespaces_scan(struct tk_agent *agent);
-int tk_mount_watch(struct tk_agent *agent, uint32_t id);
-int tk_mount_id(int fd, const char *path, uint32_t *ret_id);
-
 /* mountinfo.c */
 struct tk_mount {
 	uint32_t id, parent;
@@ -360,6 +351,16 @@ void tk_mountinfo_free(struct tk_mounts *mounts);
 const struct tk_mount *tk_mountinfo_find(const struct tk_mounts *mounts, uint32_t id);
 /* True when path is dir or lies below it, by whole components; *ret_rest is what is below, without '/'. */
 bool tk_path_below(const char *dir, const char *path, const char **ret_rest);
+
+/* mounts.c: by the main thread alone */
+int tk_mounts_add(struct tk_agent *agent, struct tk_spot *spot, struct tk_mounts *mounts);
+void tk_mounts_remove(struct tk_agent *agent, struct tk_spot *spot, struct tk_mounts *mounts);
+void tk_vaults_announce(struct tk_agent *agent);
+
+/* namespaces.c: by the main thread alone */
+void tk_namespaces_scan(struct tk_agent *agent);
+int tk_mount_watch(struct tk_agent *agent, uint32_t id);
+int tk_mount_id(int fd, const char *path, uint32_t *ret_id);
 
 /* fanotify.c */
 int tk_fanotify_open(struct tk_agent *agent);

@@ -89,16 +89,11 @@ static int volume_open(struct tk_volume *volume)
 }
 
 /* The filesystem below `base`; one volume a filesystem, whatever the number of its mounts. */
-static int volume_get(struct tk_agent *agent, const struct tk_mount *base, struct tk_volume **ret_volume)
+static int volume_make(struct tk_agent *agent, const struct tk_mount *base, struct tk_volume **ret_volume)
 {
-	struct tk_volume *volume = volume_find(agent, base->dev);
+	struct tk_volume *volume = calloc(1, sizeof(*volume));
 	int err;
 
-	if (volume) {
-		*ret_volume = volume;
-		return 0;
-	}
-	volume = calloc(1, sizeof(*volume));
 	if (!volume)
 		return -ENOMEM;
 	volume->dev = base->dev;
@@ -154,12 +149,19 @@ static int mark(struct tk_agent *agent, struct tk_spot *spot)
 	return 0;
 }
 
-static int bind_onto_itself(struct tk_spot *spot)
+/*
+ * Recursively where something is mounted inside, which would be hidden; only there, because the kernel then
+ * looks at every mount on this one, be they ten thousand.
+ */
+static int bind_onto_itself(struct tk_spot *spot, const struct tk_mounts *mounts)
 {
-	/* Recursive, or what is mounted inside would be hidden. */
-	if (mount(spot->path, spot->path, NULL, MS_BIND | MS_REC, NULL))
-		return -errno;
-	return 0;
+	unsigned long flags = MS_BIND;
+	const char *rest;
+
+	for (size_t i = 0; i < mounts->count; i++)
+		if (tk_path_below(spot->path, mounts->items[i].point, &rest))
+			flags |= MS_REC;
+	return mount(spot->path, spot->path, NULL, flags, NULL) ? -errno : 0;
 }
 
 static bool is_on_top(const struct tk_mount *mount)
@@ -209,19 +211,32 @@ static int other_journal(struct tk_agent *agent, const struct tk_mounts *mounts,
 	return 0;
 }
 
-static int place(struct tk_agent *agent, struct tk_spot *spot, const struct tk_mounts *mounts,
-		 const char **ret_what)
+/*
+ * The mount that shows `path`.  `mounts` may be empty, or from before the last bind mounts: it is read anew when
+ * the mount is not in it, once for most of ten thousand guard points.
+ */
+static const struct tk_mount *mount_of(const char *path, struct tk_mounts *mounts)
+{
+	const struct tk_mount *mount;
+	uint32_t id;
+
+	if (tk_mount_id(AT_FDCWD, path, &id))
+		return NULL;
+	mount = tk_mountinfo_find(mounts, id);
+	if (mount)
+		return mount;
+	tk_mountinfo_free(mounts);
+	return tk_mountinfo_read("/proc/self/mountinfo", mounts) ? NULL : tk_mountinfo_find(mounts, id);
+}
+
+static int place(struct tk_agent *agent, struct tk_spot *spot, struct tk_mounts *mounts, const char **ret_what)
 {
 	const struct tk_mount *own, *base, *below;
 	const char *rest;
-	uint32_t id;
-	int err;
+	int err = 0;
 
 	*ret_what = "cannot be found among the mounts";
-	err = tk_mount_id(AT_FDCWD, spot->path, &id);
-	if (err)
-		return err;
-	own = base = tk_mountinfo_find(mounts, id);
+	own = base = mount_of(spot->path, mounts);
 	if (!own || own->dev != spot->inode.dev || !tk_path_below(own->point, spot->path, &rest))
 		return -ESTALE;
 	while ((below = self_bind(mounts, base)))
@@ -233,14 +248,17 @@ static int place(struct tk_agent *agent, struct tk_spot *spot, const struct tk_m
 
 	*ret_what =
 		"its filesystem cannot be worked on (file handles and a place for the journal are needed)";
-	base = widest(mounts, base);
-	err = other_journal(agent, mounts, base);
-	if (!err)
-		err = volume_get(agent, base, &spot->volume);
+	spot->volume = volume_find(agent, base->dev);
+	if (!spot->volume) {
+		base = widest(mounts, base);
+		err = other_journal(agent, mounts, base);
+	}
+	if (!err && !spot->volume)
+		err = volume_make(agent, base, &spot->volume);
 	if (err)
 		return err;
 	*ret_what = "cannot be bind mounted";
-	err = *rest ? bind_onto_itself(spot) : 0;
+	err = *rest ? bind_onto_itself(spot, mounts) : 0;
 	if (!err)
 		err = tk_mount_id(AT_FDCWD, spot->path, &spot->mount_id);
 	if (err)
@@ -250,18 +268,17 @@ static int place(struct tk_agent *agent, struct tk_spot *spot, const struct tk_m
 	return err ? err : tk_mount_watch(agent, spot->mount_id);
 }
 
-/* Makes opens below the guard point reach the agent.  What fails is kept in spot->trouble. */
-int tk_mounts_add(struct tk_agent *agent, struct tk_spot *spot)
+/*
+ * Makes opens below the guard point reach the agent.  What fails is kept in spot->trouble.  mounts: empty, or
+ * what an earlier call has filled it with; the caller frees it.
+ */
+int tk_mounts_add(struct tk_agent *agent, struct tk_spot *spot, struct tk_mounts *mounts)
 {
-	struct tk_mounts mounts = {};
-	const char *what = "mountinfo cannot be read";
+	const char *what;
 	struct stat st;
 	int err;
 
-	err = tk_mountinfo_read("/proc/self/mountinfo", &mounts);
-	if (!err)
-		err = place(agent, spot, &mounts, &what);
-	tk_mountinfo_free(&mounts);
+	err = place(agent, spot, mounts, &what);
 	if (!err && stat(spot->path, &st))
 		err = -errno;
 	if (err) {
@@ -274,22 +291,17 @@ int tk_mounts_add(struct tk_agent *agent, struct tk_spot *spot)
 	return 0;
 }
 
-/* unbind: also take the bind mount away; those who have files open there keep them. */
-void tk_mounts_remove(struct tk_agent *agent, struct tk_spot *spot, bool unbind)
+/* Takes mark and bind mount away; those who have files open there keep them.  mounts: as tk_mounts_add(). */
+void tk_mounts_remove(struct tk_agent *agent, struct tk_spot *spot, struct tk_mounts *mounts)
 {
-	struct tk_mounts mounts = {};
 	const struct tk_mount *own;
-	uint32_t id;
 
 	if (!spot->marked)
 		return;
 	fanotify_mark(agent->fanotify, FAN_MARK_REMOVE | (spot->whole ? FAN_MARK_FILESYSTEM : FAN_MARK_MOUNT),
 		      FAN_OPEN_PERM, AT_FDCWD, spot->path);
 	spot->marked = false;
-	if (!unbind || tk_mountinfo_read("/proc/self/mountinfo", &mounts))
-		return;
-	own = tk_mount_id(AT_FDCWD, spot->path, &id) ? NULL : tk_mountinfo_find(&mounts, id);
-	if (own && !strcmp(own->point, spot->path) && self_bind(&mounts, own))
+	own = mount_of(spot->path, mounts);
+	if (own && !strcmp(own->point, spot->path) && self_bind(mounts, own))
 		umount2(spot->path, MNT_DETACH | UMOUNT_NOFOLLOW);
-	tk_mountinfo_free(&mounts);
 }

@@ -51,35 +51,52 @@ int tk_mount_id(int fd, const char *path, uint32_t *ret_id)
 	return 0;
 }
 
+/* Where the mount is among the watched, which are sorted by id, or would have its place. */
+static size_t watched_position(const struct tk_agent *agent, uint32_t id)
+{
+	size_t low = 0, high = agent->watched_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (agent->watched[middle].id < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static bool is_watched(struct tk_agent *agent, uint32_t id, bool keep)
+{
+	size_t at = watched_position(agent, id);
+
+	if (at == agent->watched_count || agent->watched[at].id != id)
+		return false;
+	agent->watched[at].seen |= keep;
+	return true;
+}
+
 /* Tells the programs that opens through this mount reach the agent. */
 int tk_mount_watch(struct tk_agent *agent, uint32_t id)
 {
+	size_t at = watched_position(agent, id);
 	struct tk_watched *items;
 	int err;
 
-	for (size_t i = 0; i < agent->watched_count; i++)
-		if (agent->watched[i].id == id) {
-			agent->watched[i].seen = true;
-			return 0;
-		}
+	if (is_watched(agent, id, true))
+		return 0;
 	items = realloc(agent->watched, (agent->watched_count + 1) * sizeof(*items));
 	if (!items)
 		return -ENOMEM;
 	agent->watched = items;
 	err = tk_kernel_watch_mount(agent->kernel, id, true);
-	if (!err)
-		items[agent->watched_count++] = (struct tk_watched){.id = id, .seen = true};
-	return err;
-}
-
-static bool is_watched(struct tk_agent *agent, uint32_t id, bool keep)
-{
-	for (size_t i = 0; i < agent->watched_count; i++)
-		if (agent->watched[i].id == id) {
-			agent->watched[i].seen |= keep;
-			return true;
-		}
-	return false;
+	if (err)
+		return err;
+	memmove(&items[at + 1], &items[at], (agent->watched_count - at) * sizeof(*items));
+	items[at] = (struct tk_watched){.id = id, .seen = true};
+	agent->watched_count++;
+	return 0;
 }
 
 /* A mount id that is free again may come back as another mount: its mark is gone. */
@@ -117,24 +134,60 @@ static int mark_mount(struct tk_agent *agent, int root, const struct tk_mount *m
 												    : 0;
 }
 
-/* The guard point that a mount shows some of, and nothing else. */
-static const struct tk_spot *shown(const struct tk_agent *agent, const struct tk_mount *mount)
+/* By filesystem and place in it. */
+static int by_root(const void *a, const void *b)
 {
-	const char *rest;
+	const struct tk_spot *one = *(const struct tk_spot *const *)a, *other = *(const struct tk_spot *const *)b;
 
-	for (size_t i = 0; i < agent->now.count; i++) {
-		const struct tk_spot *spot = &agent->now.items[i];
+	if (one->inode.dev != other->inode.dev)
+		return one->inode.dev < other->inode.dev ? -1 : 1;
+	return strcmp(one->root, other->root);
+}
 
-		if (spot->marked && spot->inode.dev == mount->dev &&
-		    (spot->whole || tk_path_below(spot->root, mount->root, &rest)))
-			return spot;
+/* The marked guard points, sorted by_root. */
+struct roots {
+	const struct tk_spot **items;
+	size_t count;
+};
+
+static int roots_make(const struct tk_agent *agent, struct roots *ret_roots)
+{
+	struct roots roots = {.items = calloc(agent->now.count + 1, sizeof(*roots.items))};
+
+	if (!roots.items)
+		return -ENOMEM;
+	for (size_t i = 0; i < agent->now.count; i++)
+		if (agent->now.items[i].marked)
+			roots.items[roots.count++] = &agent->now.items[i];
+	qsort(roots.items, roots.count, sizeof(*roots.items), by_root);
+	*ret_roots = roots;
+	return 0;
+}
+
+/* A guard point that a mount shows some of, and nothing else: one whose root is the mount's, or above it. */
+static const struct tk_spot *shown(const struct roots *roots, const struct tk_mount *mount)
+{
+	TK_AUTO_TEXT path = strdup(mount->root);
+	struct tk_spot key = {.inode.dev = mount->dev, .root = path};
+	const struct tk_spot *wanted = &key, **found;
+
+	while (path) {
+		char *slash = strrchr(path, '/');
+
+		found = bsearch(&wanted, roots->items, roots->count, sizeof(*roots->items), by_root);
+		if (found)
+			return *found;
+		if (!slash || !path[1])
+			return NULL;
+		slash[slash == path] = '\0'; /* "/a" is followed by "/" */
 	}
 	return NULL;
 }
 
-static void scan_mount(struct tk_agent *agent, int root, const struct tk_mount *mount, const char *pid)
+static void scan_mount(struct tk_agent *agent, const struct roots *roots, int root,
+		       const struct tk_mount *mount, const char *pid)
 {
-	const struct tk_spot *spot = shown(agent, mount);
+	const struct tk_spot *spot = shown(roots, mount);
 	int err = 0;
 
 	if (!spot) {
@@ -158,7 +211,7 @@ static void scan_mount(struct tk_agent *agent, int root, const struct tk_mount *
 			  tk_strerror(err));
 }
 
-static void scan_process(struct tk_agent *agent, const char *pid)
+static void scan_process(struct tk_agent *agent, const struct roots *roots, const char *pid)
 {
 	struct tk_mounts mounts = {};
 	TK_AUTO_FD root = -1;
@@ -170,7 +223,7 @@ static void scan_process(struct tk_agent *agent, const char *pid)
 	if (root < 0 || tk_mountinfo_read(path, &mounts))
 		return; /* it has ended */
 	for (size_t i = 0; i < mounts.count; i++)
-		scan_mount(agent, root, &mounts.items[i], pid);
+		scan_mount(agent, roots, root, &mounts.items[i], pid);
 	tk_mountinfo_free(&mounts);
 }
 
@@ -205,17 +258,24 @@ void tk_namespaces_scan(struct tk_agent *agent)
 {
 	struct views views = {};
 	struct dirent *entry;
+	struct roots roots;
 	DIR *proc = opendir("/proc");
 
 	if (!proc)
 		return;
+	if (roots_make(agent, &roots)) {
+		closedir(proc);
+		return;
+	}
 	for (size_t i = 0; i < agent->watched_count; i++)
 		agent->watched[i].seen = false;
-	scan_process(agent, "self");
+	if (new_view(&views, dirfd(proc), "self"))
+		scan_process(agent, &roots, "self");
 	while ((entry = readdir(proc)))
 		if (isdigit((unsigned char)entry->d_name[0]) && new_view(&views, dirfd(proc), entry->d_name))
-			scan_process(agent, entry->d_name);
+			scan_process(agent, &roots, entry->d_name);
 	closedir(proc);
 	free(views.items);
+	free(roots.items);
 	forget_unseen(agent);
 }

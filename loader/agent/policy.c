@@ -19,31 +19,73 @@ static void spots_free(struct tk_spots *spots)
 		free(spots->items[i].root);
 	}
 	free(spots->items);
+	free(spots->by_id);
 	*spots = (struct tk_spots){};
+}
+
+static int by_id(const void *a, const void *b, void *arg)
+{
+	const struct tk_spot *items = arg;
+	uint32_t one = items[*(const uint32_t *)a].id, other = items[*(const uint32_t *)b].id;
+
+	return one < other ? -1 : one > other;
+}
+
+/* by_id has room for count. */
+static void spots_index(struct tk_spots *spots)
+{
+	for (size_t i = 0; i < spots->count; i++)
+		spots->by_id[i] = (uint32_t)i;
+	qsort_r(spots->by_id, spots->count, sizeof(*spots->by_id), by_id, spots->items);
 }
 
 const struct tk_spot *tk_spot_find(const struct tk_agent *agent, uint32_t generation, uint32_t id)
 {
 	const struct tk_spots *spots = generation == agent->now.generation ? &agent->now : &agent->before;
 
+	size_t low = 0, high = spots->count;
+
 	if (spots->generation != generation)
 		return NULL;
-	for (size_t i = 0; i < spots->count; i++)
-		if (spots->items[i].id == id)
-			return &spots->items[i];
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct tk_spot *spot = &spots->items[spots->by_id[middle]];
+
+		if (spot->id == id)
+			return spot;
+		if (spot->id < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
 	return NULL;
+}
+
+/* Where a guard point of this path is, or would have its place. */
+static size_t spot_position(const struct tk_spots *spots, const char *path)
+{
+	size_t low = 0, high = spots->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (strcmp(spots->items[middle].path, path) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
 }
 
 static struct tk_spot *spot_of_place(const struct tk_spots *spots, const struct tk_place *place)
 {
-	for (size_t i = 0; i < spots->count; i++) {
-		struct tk_spot *spot = &spots->items[i];
+	size_t at = spot_position(spots, place->path);
+	struct tk_spot *spot = &spots->items[at];
 
-		if (!memcmp(&spot->inode, &place->inode, sizeof(spot->inode)) &&
-		    !strcmp(spot->path, place->path))
-			return spot;
-	}
-	return NULL;
+	if (at == spots->count || strcmp(spot->path, place->path) ||
+	    memcmp(&spot->inode, &place->inode, sizeof(spot->inode)))
+		return NULL;
+	return spot;
 }
 
 static void recipe_fill(const struct tk_compiled *compiled, uint32_t spec, struct tk_recipe *recipe)
@@ -61,7 +103,8 @@ static void recipe_fill(const struct tk_compiled *compiled, uint32_t spec, struc
 }
 
 static void spot_fill(struct tk_agent *agent, const struct tk_compiled *compiled,
-		      const struct tk_place *place, struct tk_spot *old, struct tk_spot *spot)
+		      const struct tk_place *place, struct tk_spot *old, struct tk_mounts *mounts,
+		      struct tk_spot *spot)
 {
 	spot->spec = place->spec;
 	spot->mode = compiled->guards[place->spec].mode;
@@ -75,7 +118,7 @@ static void spot_fill(struct tk_agent *agent, const struct tk_compiled *compiled
 		spot->volume = old->volume;
 		spot->marked = spot->root;
 	}
-	if (!spot->marked && tk_mounts_add(agent, spot))
+	if (!spot->marked && tk_mounts_add(agent, spot, mounts))
 		tk_report(agent, "%s: guard point %s: %s", spot->path, spot->recipe.guard, spot->trouble);
 }
 
@@ -89,11 +132,15 @@ static int spots_make(struct tk_agent *agent, const struct tk_compiled *compiled
 		      struct tk_spots *old, struct tk_spots *ret_spots)
 {
 	struct tk_spots spots = {.generation = ret_spots->generation};
+	struct tk_mounts mounts = {};
 	int err = 0;
 
 	spots.items = calloc(places->count + 1, sizeof(*spots.items));
-	if (!spots.items)
+	spots.by_id = calloc(places->count + 1, sizeof(*spots.by_id));
+	if (!spots.items || !spots.by_id) {
+		spots_free(&spots);
 		return -ENOMEM;
+	}
 	qsort(places->items, places->count, sizeof(*places->items), by_path);
 	for (size_t i = 0; i < places->count && !err; i++) {
 		const struct tk_place *place = &places->items[i];
@@ -109,12 +156,14 @@ static int spots_make(struct tk_agent *agent, const struct tk_compiled *compiled
 		if (!err && !spot->path)
 			err = -ENOMEM;
 		if (!err)
-			spot_fill(agent, compiled, place, spot_of_place(old, place), spot);
+			spot_fill(agent, compiled, place, spot_of_place(old, place), &mounts, spot);
 	}
+	tk_mountinfo_free(&mounts);
 	if (err) {
 		spots_free(&spots);
 		return err;
 	}
+	spots_index(&spots);
 	*ret_spots = spots;
 	return 0;
 }
@@ -197,6 +246,7 @@ int tk_policy_adopt(struct tk_agent *agent, char *ret_error, size_t size)
 {
 	struct tk_compiled *compiled = NULL;
 	struct tk_places *places = NULL;
+	struct tk_mounts mounts = {};
 	struct tk_control control;
 	struct tk_spots spots = {};
 	int err = tk_kernel_control(agent->kernel, &control);
@@ -225,8 +275,9 @@ int tk_policy_adopt(struct tk_agent *agent, char *ret_error, size_t size)
 		const struct tk_place key = {.path = old->path, .inode = old->inode};
 
 		if (!spot_of_place(&spots, &key))
-			tk_mounts_remove(agent, &agent->now.items[i], true);
+			tk_mounts_remove(agent, &agent->now.items[i], &mounts);
 	}
+	tk_mountinfo_free(&mounts);
 	tk_places_free(places);
 	recover_new(agent);
 	swap(agent, compiled, &spots);
@@ -249,15 +300,24 @@ int tk_policy_follow(struct tk_agent *agent)
 	return err;
 }
 
-static void append(struct tk_agent *agent, struct tk_spot *spot)
+static void insert(struct tk_agent *agent, struct tk_spot *spot)
 {
+	struct tk_spots *spots = &agent->now;
 	struct tk_spot *items;
+	uint32_t *ids;
 
 	pthread_rwlock_wrlock(&agent->policy_lock);
-	items = realloc(agent->now.items, (agent->now.count + 2) * sizeof(*items));
-	if (items) {
-		items[agent->now.count++] = *spot;
-		agent->now.items = items;
+	items = realloc(spots->items, (spots->count + 1) * sizeof(*items));
+	spots->items = items ? items : spots->items;
+	ids = realloc(spots->by_id, (spots->count + 1) * sizeof(*ids));
+	spots->by_id = ids ? ids : spots->by_id;
+	if (items && ids) {
+		size_t at = spot_position(spots, spot->path);
+
+		memmove(&items[at + 1], &items[at], (spots->count - at) * sizeof(*items));
+		items[at] = *spot;
+		spots->count++;
+		spots_index(spots);
 		spot->path = spot->root = NULL;
 	}
 	pthread_rwlock_unlock(&agent->policy_lock);
@@ -293,6 +353,7 @@ void tk_policy_appear(struct tk_agent *agent)
 {
 	struct tk_problems problems = {};
 	struct tk_places *places = NULL;
+	struct tk_mounts mounts = {};
 	bool changed = false;
 	uint32_t next_id = TK_MAX_GUARD_POINTS; /* above those of the installation */
 
@@ -300,7 +361,7 @@ void tk_policy_appear(struct tk_agent *agent)
 		struct tk_spot *spot = &agent->now.items[i];
 
 		next_id = spot->id >= next_id ? spot->id + 1 : next_id;
-		if (!spot->marked && !tk_mounts_add(agent, spot))
+		if (!spot->marked && !tk_mounts_add(agent, spot, &mounts))
 			changed = true;
 	}
 	if (!tk_places_find(agent->compiled, &places, &problems)) {
@@ -314,12 +375,13 @@ void tk_policy_appear(struct tk_agent *agent)
 				free(spot.path);
 				continue;
 			}
-			spot_fill(agent, agent->compiled, &places->items[i], NULL, &spot);
-			append(agent, &spot);
+			spot_fill(agent, agent->compiled, &places->items[i], NULL, &mounts, &spot);
+			insert(agent, &spot);
 			changed = true;
 		}
 		tk_places_free(places);
 	}
+	tk_mountinfo_free(&mounts);
 	tk_problems_free(&problems);
 	for (struct tk_volume *volume = agent->volumes; volume; volume = volume->next)
 		changed |= !atomic_load(&volume->recovered);

@@ -104,15 +104,22 @@ static void look(struct walk *walk, int dir, const char *name)
 		count(agent, &agent->sweep.found);
 }
 
+static int by_number(const void *a, const void *b)
+{
+	const struct root *one = a, *other = b;
+
+	if (one->dev != other->dev)
+		return one->dev < other->dev ? -1 : 1;
+	return one->ino < other->ino ? -1 : one->ino > other->ino;
+}
+
 /* Another guard point, or the journal. */
 static bool not_ours(const struct walk *walk, const struct stat *st)
 {
-	if (walk->root->vault_ino == st->st_ino && walk->root->vault_dev == st->st_dev)
-		return true;
-	for (size_t i = 0; i < walk->root_count; i++)
-		if (walk->roots[i].ino == st->st_ino && walk->roots[i].dev == st->st_dev)
-			return true;
-	return false;
+	const struct root key = {.dev = st->st_dev, .ino = st->st_ino};
+
+	return (walk->root->vault_ino == st->st_ino && walk->root->vault_dev == st->st_dev) ||
+	       bsearch(&key, walk->roots, walk->root_count, sizeof(key), by_number);
 }
 
 /* Takes over fd. */
@@ -147,7 +154,7 @@ static void walk_dir(struct walk *walk, int fd, unsigned int depth)
 	closedir(dir);
 }
 
-/* A copy of what is to be walked, so that a reload need not wait. */
+/* A copy of what is to be walked, sorted by_number, so that a reload need not wait. */
 static struct root *roots_of(struct tk_agent *agent, size_t *ret_count)
 {
 	struct root *roots;
@@ -173,6 +180,8 @@ static struct root *roots_of(struct tk_agent *agent, size_t *ret_count)
 		}
 		roots[n++] = root;
 	}
+	if (roots)
+		qsort(roots, n, sizeof(*roots), by_number);
 	*ret_count = n;
 	return roots;
 }

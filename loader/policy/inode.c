@@ -49,25 +49,24 @@ static int device_of_fd(int fd, const struct statx *stx, struct tk_device_cache 
 {
 	struct statfs fs;
 	uint32_t dev = 0;
-	int r = -ENODEV;
+	int r;
 
-	if (stx->stx_mask & STATX_MNT_ID) {
-		if (cache->valid && cache->mount == stx->stx_mnt_id) {
-			*ret_dev = cache->dev;
-			return 0;
-		}
-		r = device_of_mount(stx->stx_mnt_id, &dev);
-	}
-	if (r < 0) {
-		/* A mount outside our namespace or root; elsewhere than on btrfs and overlayfs stat is right.
-		 */
-		if (fstatfs(fd, &fs) < 0)
-			return -errno;
-		if (fs.f_type == BTRFS_SUPER_MAGIC || fs.f_type == OVERLAYFS_SUPER_MAGIC)
-			return r;
+	if (fstatfs(fd, &fs) < 0)
+		return -errno;
+	if (fs.f_type != BTRFS_SUPER_MAGIC && fs.f_type != OVERLAYFS_SUPER_MAGIC) {
 		*ret_dev = kernel_dev(stx->stx_dev_major, stx->stx_dev_minor);
 		return 0;
 	}
+	/* These two have a device number of their own for stat(2). */
+	if (!(stx->stx_mask & STATX_MNT_ID))
+		return -ENODEV;
+	if (cache->valid && cache->mount == stx->stx_mnt_id) {
+		*ret_dev = cache->dev;
+		return 0;
+	}
+	r = device_of_mount(stx->stx_mnt_id, &dev); /* -ENODEV: outside our namespace or root */
+	if (r < 0)
+		return r;
 	*cache = (struct tk_device_cache){.valid = true, .mount = stx->stx_mnt_id, .dev = dev};
 	*ret_dev = dev;
 	return 0;

@@ -62,6 +62,7 @@ mount -o remount,rw /mnt/btrfs
 # Now it works.
 POLICY=$good
 load
+check "an agent runs" test -n "$(pgrep -x takakrypt-bpf)"
 settled
 permitted "saved" backup copy-file-range "$G/wrong" "$O/wrong.1"
 permitted "unload" "$TK" unload
