@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * tests/agent/agent_test.c - the agent at work on real filesystems, beside a fake
- * kernel half.  Usage: agent_test [--quick] [FILESYSTEM...]; as root.  --quick crashes nothing.
+ * kernel half.  Usage: agent_test [--quick|--defences] [FILESYSTEM...]; as root.  --quick crashes nothing,
+ * --defences does nothing but that.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 
 #include "loader/agent/agent.h"
 #include "tests/agent/crash_test.h"
+#include "tests/agent/defence_test.h"
 #include "tests/agent/rig.h"
 
 static void test_read_cycle(struct rig *rig)
@@ -376,7 +378,7 @@ static void test_restart(struct rig *rig)
 	check(agent_settle(rig) && no_records(rig), "%s: no record after the restart", rig->fs);
 }
 
-static void test_filesystem(const char *fs, bool quick)
+static void test_work(const char *fs)
 {
 	struct rig rig;
 
@@ -399,15 +401,28 @@ static void test_filesystem(const char *fs, bool quick)
 	check(!rig.shared->undecided, "%s: every open was understood by the fake kernel", fs);
 	check(agent_stop(&rig), "%s: stops in order", fs);
 	rig_down(&rig);
-	if (!quick)
+}
+
+enum extent {
+	ALL,
+	QUICK,
+	DEFENCES,
+};
+
+static void test_filesystem(const char *fs, enum extent extent)
+{
+	if (extent != DEFENCES)
+		test_work(fs);
+	defence_tests(fs);
+	if (extent == ALL)
 		crash_tests(fs);
 }
 
 int main(int argc, char **argv)
 {
 	static const char *const all[] = {"ext4", "xfs", "btrfs"};
-
-	bool quick;
+	enum extent extent = ALL;
+	int first = 1;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc == 5 && !strcmp(argv[1], "agent")) {
@@ -420,11 +435,20 @@ int main(int argc, char **argv)
 		printf("root is needed\n");
 		return 2;
 	}
-	quick = argc > 1 && !strcmp(argv[1], "--quick");
-	for (int i = 1 + quick; i < argc; i++)
-		test_filesystem(argv[i], quick);
-	for (size_t i = 0; argc < 2 + quick && i < 3; i++)
-		test_filesystem(all[i], quick);
+	if (argc > 1 && !strncmp(argv[1], "--", 2)) {
+		extent = !strcmp(argv[1], "--quick")	  ? QUICK
+			 : !strcmp(argv[1], "--defences") ? DEFENCES
+							  : ALL;
+		first = 2;
+		if (extent == ALL) {
+			printf("%s: unknown\n", argv[1]);
+			return 2;
+		}
+	}
+	for (int i = first; i < argc; i++)
+		test_filesystem(argv[i], extent);
+	for (size_t i = 0; argc == first && i < 3; i++)
+		test_filesystem(all[i], extent);
 	printf("%d passed, %d failed\n", passed, failed);
 	return failed ? 1 : 0;
 }

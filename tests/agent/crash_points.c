@@ -7,15 +7,23 @@
  * TK_CRASH_AT=N dies before the Nth step is taken; TK_CRASH_HALF=1 lets a write get
  * half way first.  TK_FULL_AT=N makes the Nth step and all writes after it fail with
  * ENOSPC until the file named by TK_FULL_UNTIL exists.
+ *
+ * TK_UPTIME=S is how long ago the machine was booted, as the agent sees it, and
+ * TK_RECORDS_AGE=S how much older than they are the records of the journal look.
+ * What a test changes while the agent runs is in struct fake_shared.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "tests/agent/fake_kernel.h"
 
 static atomic_ulong steps;
 
@@ -46,6 +54,8 @@ static int full(void)
 	const char *until = getenv("TK_FULL_UNTIL");
 	static atomic_ulong writes;
 
+	if (fake_shared && fake_shared->full)
+		return 1;
 	return at && atomic_fetch_add(&writes, 1) + 1 >= at && until && access(until, F_OK);
 }
 
@@ -58,7 +68,6 @@ static int full(void)
 		return __real_##name args; \
 	}
 
-PLAIN(int, fsync, (int fd), (fd))
 PLAIN(int, fdatasync, (int fd), (fd))
 PLAIN(int, ftruncate64, (int fd, off_t size), (fd, size))
 PLAIN(int, futimens, (int fd, const struct timespec *times), (fd, times))
@@ -92,5 +101,43 @@ ssize_t __wrap_pwrite64(int fd, const void *buf, size_t len, off_t offset)
 		errno = ENOSPC;
 		return -1;
 	}
+	if (fake_shared)
+		fake_shared->written += len;
 	return __real_pwrite64(fd, buf, len, offset);
+}
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __wrap_fsync(int fd)
+{
+	struct stat st;
+
+	fake_step();
+	if (fake_shared && fake_shared->unsyncable && !fstat(fd, &st) &&
+	    st.st_ino == fake_shared->unsyncable) {
+		errno = EIO;
+		return -1;
+	}
+	return __real_fsync(fd);
+}
+
+int __real_clock_gettime(clockid_t clock, struct timespec *ret_now);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_now);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_now)
+{
+	if (clock != CLOCK_BOOTTIME || !getenv("TK_UPTIME"))
+		return __real_clock_gettime(clock, ret_now);
+	*ret_now = (struct timespec){.tv_sec = (time_t)wanted("TK_UPTIME")};
+	return 0;
+}
+
+int __real_fstatat64(int dir, const char *name, struct stat *ret_st, int flags);
+int __wrap_fstatat64(int dir, const char *name, struct stat *ret_st, int flags);
+int __wrap_fstatat64(int dir, const char *name, struct stat *ret_st, int flags)
+{
+	int result = __real_fstatat64(dir, name, ret_st, flags);
+
+	if (flags == AT_SYMLINK_NOFOLLOW)
+		ret_st->st_ctim.tv_sec -= (time_t)wanted("TK_RECORDS_AGE");
+	return result;
 }

@@ -33,6 +33,8 @@ struct tk_kernel {
 	pthread_mutex_t lock;
 };
 
+struct fake_shared *fake_shared;
+
 union handle {
 	struct file_handle head;
 	char room[sizeof(struct file_handle) + 128];
@@ -54,6 +56,7 @@ int tk_kernel_open(struct tk_kernel **ret_kernel)
 	if (kernel->mount < 0 || kernel->shared == MAP_FAILED)
 		return -ENOMEM;
 	pthread_mutex_init(&kernel->lock, NULL);
+	fake_shared = kernel->shared;
 	*ret_kernel = kernel;
 	return 0;
 }
@@ -204,6 +207,33 @@ static void note_times(struct tk_kernel *kernel, struct fake_file *file)
 		close(fd);
 }
 
+static void wait_at_gate(struct tk_kernel *kernel, const struct fake_file *file)
+{
+	struct fake_shared *shared = kernel->shared;
+	struct stat st;
+	int fd;
+
+	if (!shared->gate || !file->handle_bytes)
+		return;
+	fd = file_open(kernel, file, O_PATH);
+	if (fd >= 0 && !fstat(fd, &st) && (uint64_t)st.st_size >= shared->gate) {
+		shared->at_gate++;
+		while (shared->gate)
+			usleep(1000);
+		shared->at_gate--;
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+static bool refused(struct fake_shared *shared, enum tk_file_state state)
+{
+	uint32_t left = shared->refusals;
+
+	return left && state == shared->refuse_state &&
+	       atomic_compare_exchange_strong(&shared->refusals, &left, left - 1);
+}
+
 extern void fake_step(void); /* a place to die: crash_points.c */
 
 int tk_kernel_set_state(struct tk_kernel *kernel, const struct tk_inode *inode, enum tk_file_state state)
@@ -213,6 +243,8 @@ int tk_kernel_set_state(struct tk_kernel *kernel, const struct tk_inode *inode, 
 	fake_step();
 	if (!file)
 		return -ENOMEM;
+	if (refused(kernel->shared, state))
+		return -EIO;
 	if (state == TK_UNSEALING && file->raw)
 		return -EBUSY;
 	if (state == TK_SEALING && !file->raw && busy(kernel, file))
@@ -220,6 +252,9 @@ int tk_kernel_set_state(struct tk_kernel *kernel, const struct tk_inode *inode, 
 	if (state == TK_UNSEALING)
 		note_times(kernel, file);
 	file->state = state;
+	kernel->shared->seals += state == TK_SEALING;
+	if (state == TK_SEALING || state == TK_UNSEALING)
+		wait_at_gate(kernel, file);
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 #define TK_FAKE_KERNEL_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "bpf/abi.h"
@@ -32,6 +33,18 @@ struct fake_shared {
 	struct tk_inode places[FAKE_PLACES];
 	struct fake_file files[FAKE_FILES];
 	_Atomic uint32_t undecided; /* opens whose file the fake could not find out */
+
+	/* What tests do to the agent while it runs; nothing when zero. */
+	_Atomic uint32_t refuse_state, refusals; /* so many changes to this state fail with EIO */
+	_Atomic uint64_t unsyncable;		 /* number of the inode whose fsync fails with EIO */
+	_Atomic bool full;			 /* writes fail with ENOSPC */
+	_Atomic uint64_t gate;	  /* files of at least this size wait in SEALING and UNSEALING */
+	_Atomic uint32_t at_gate; /* how many do */
+	_Atomic uint32_t seals;	  /* changes to SEALING so far */
+	_Atomic uint64_t written; /* bytes the agent has written so far */
 };
+
+/* NULL in the tests' own process. */
+extern struct fake_shared *fake_shared;
 
 #endif

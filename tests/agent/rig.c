@@ -19,6 +19,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "loader/agent/agent.h"
 #include "loader/agent/client.h"
 
 int passed, failed;
@@ -60,19 +61,25 @@ static void put(const char *path, const char *text, mode_t mode)
 	close(fd);
 }
 
-static void write_policy(const struct rig *rig)
+void rig_policy(const struct rig *rig)
 {
-	char text[1024], path[128];
+	char text[1024], path[128], path2[128];
 
+	snprintf(path2, sizeof(path2), "%s/key2", rig->dir);
+	put(path2, "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f\n", 0600);
 	snprintf(path, sizeof(path), "%s/key", rig->dir);
 	put(path, "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n", 0600);
-	snprintf(text, sizeof(text),
-		 "{\"version\": 1, \"keys\": {\"k1\": {\"provider\": \"file\", \"path\": \"%s\"}},\n"
-		 "\"policies\": {\"p\": {\"key\": \"k1\", \"algorithm\": \"aes-256-gcm\", \"chunk_size\": "
-		 "65536,\n"
-		 "\"rules\": [{\"actions\": [\"all_ops\"], \"effects\": [\"permit\", \"apply_key\"]}]}},\n"
-		 "\"guard_points\": [{\"name\": \"g\", \"path\": \"%s\", \"policy\": \"p\"}]}\n",
-		 path, rig->guard);
+	snprintf(
+		text, sizeof(text),
+		"{\"version\": 1, \"keys\": {\"k1\": {\"provider\": \"file\", \"path\": \"%s\"},\n"
+		"\"k2\": {\"provider\": \"file\", \"path\": \"%s\"}}, \"policies\": {\n"
+		"\"p\": {\"key\": \"k1\", \"algorithm\": \"aes-256-gcm\", \"chunk_size\": 65536, \"rules\":\n"
+		"[{\"actions\": [\"all_ops\"], \"effects\": [\"permit\", \"apply_key\"]}]},\n"
+		"\"q\": {\"key\": \"k2\", \"algorithm\": \"aes-256-gcm\", \"chunk_size\": 65536, \"rules\":\n"
+		"[{\"actions\": [\"all_ops\"], \"effects\": [\"permit\", \"apply_key\"]}]}},\n"
+		"\"guard_points\": [{\"name\": \"g\", \"path\": \"%s\", \"policy\": \"p\"},\n"
+		"{\"name\": \"h\", \"path\": \"%s\", \"policy\": \"q\"}]}\n",
+		path, path2, rig->guard, rig->other);
 	snprintf(path, sizeof(path), "%s/policy.json", rig->dir);
 	put(path, text, 0600);
 }
@@ -101,8 +108,9 @@ void rig_unmount(struct rig *rig)
 	if (rig->below >= 0)
 		close(rig->below);
 	rig->below = -1;
-	/* The guard point's own mount first. */
+	/* The guard points' own mounts first. */
 	umount2(rig->guard, UMOUNT_NOFOLLOW);
+	umount2(rig->other, UMOUNT_NOFOLLOW);
 	for (int i = 0; i < 100 && umount2(rig->mount, 0) && errno == EBUSY; i++)
 		usleep(20000);
 }
@@ -117,7 +125,9 @@ bool rig_up(struct rig *rig, const char *fs, unsigned int megabytes)
 	if (!mkdtemp(rig->dir))
 		return false;
 	snprintf(rig->mount, sizeof(rig->mount), "%s/mnt", rig->dir);
+	snprintf(rig->inner, sizeof(rig->inner), "guard");
 	snprintf(rig->guard, sizeof(rig->guard), "%s/guard", rig->mount);
+	snprintf(rig->other, sizeof(rig->other), "%s/other", rig->mount);
 	snprintf(rig->control, sizeof(rig->control), "%s/control", rig->dir);
 	mkdir(rig->mount, 0755);
 	chmod(rig->dir, 0755);
@@ -126,7 +136,8 @@ bool rig_up(struct rig *rig, const char *fs, unsigned int megabytes)
 	    !rig_mount(rig, path))
 		return false;
 	mkdir(rig->guard, 0755);
-	write_policy(rig);
+	mkdir(rig->other, 0755);
+	rig_policy(rig);
 	snprintf(path, sizeof(path), "%s/kernel", rig->dir);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0 || ftruncate(fd, sizeof(*rig->shared)))
@@ -266,7 +277,7 @@ int below(const struct rig *rig, const char *name)
 {
 	char path[256];
 
-	snprintf(path, sizeof(path), "guard/%s", name);
+	snprintf(path, sizeof(path), "%s/%s", rig->inner, name);
 	return openat(rig->below, path, O_RDONLY | O_CLOEXEC | O_NOATIME);
 }
 
@@ -279,6 +290,60 @@ bool is_taka(const struct rig *rig, const char *name)
 	if (fd >= 0)
 		close(fd);
 	return good;
+}
+
+bool record_of(const struct rig *rig, const char *name, struct tk_record *ret_record)
+{
+	struct tk_volume volume = {
+		.vault = openat(rig->below, ".takakrypt", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+	DIR *dir = volume.vault < 0 ? NULL : fdopendir(volume.vault);
+	int fd = below(rig, name);
+	struct dirent *entry;
+	bool found = false;
+	struct stat st;
+
+	while (fd >= 0 && !fstat(fd, &st) && dir && !found && (entry = readdir(dir)))
+		found = entry->d_name[0] != '.' && !tk_record_read(&volume, entry->d_name, ret_record) &&
+			ret_record->inode.ino == st.st_ino;
+	if (dir)
+		closedir(dir);
+	if (fd >= 0)
+		close(fd);
+	return found;
+}
+
+uint32_t state_of(const struct rig *rig, const char *name)
+{
+	uint32_t state = TK_SEALED;
+	int fd = below(rig, name);
+	struct stat st;
+
+	if (fd < 0)
+		return UINT32_MAX;
+	if (!fstat(fd, &st))
+		for (uint32_t i = 0; i < rig->shared->file_count; i++) /* the newest file of that number */
+			if (rig->shared->files[i].inode.ino == st.st_ino)
+				state = rig->shared->files[i].state;
+	close(fd);
+	return state;
+}
+
+long status_number(const struct rig *rig, const char *group, const char *name)
+{
+	cJSON *request = cJSON_CreateObject(), *answer = NULL;
+	const cJSON *at, *number;
+	long value = -1;
+
+	cJSON_AddStringToObject(request, "verb", "status");
+	if (!tk_client_ask(rig->control, request, &answer)) {
+		at = group ? cJSON_GetObjectItem(answer, group) : answer;
+		number = cJSON_GetObjectItem(at, name);
+		if (cJSON_IsNumber(number))
+			value = (long)number->valuedouble;
+	}
+	cJSON_Delete(request);
+	cJSON_Delete(answer);
+	return value;
 }
 
 bool no_records(const struct rig *rig)

@@ -17,7 +17,9 @@ struct rig {
 	const char *fs;
 	char dir[64];	 /* of everything */
 	char mount[96];	 /* the filesystem */
+	char inner[32];	 /* path of the guard point from the filesystem's root */
 	char guard[128]; /* the guard point */
+	char other[128]; /* another one, under another key */
 	char control[96];
 	int below; /* the filesystem's root, where opens reach no mark */
 	struct fake_shared *shared;
@@ -25,6 +27,15 @@ struct rig {
 };
 
 extern int passed, failed;
+
+/* Whether it comes true within ten seconds. */
+#define WAIT_FOR(condition)                                                         \
+	({                                                                          \
+		bool came = false;                                                  \
+		for (int tries = 0; !(came = (condition)) && tries < 5000; tries++) \
+			usleep(2000);                                               \
+		came;                                                               \
+	})
 /* Counts, and tells of failures. */
 bool check(bool good, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -33,6 +44,8 @@ void rig_down(struct rig *rig);
 bool rig_mount(struct rig *rig, const char *image);
 void rig_unmount(struct rig *rig);
 /* environment: NULL, or NAME=VALUE of the agent.  False when it ended before it was ready. */
+/* Writes the policy anew, after guard or other were changed. */
+void rig_policy(const struct rig *rig);
 bool agent_start(struct rig *rig, const char *environment);
 void agent_kill(struct rig *rig);
 /* True when it ended by itself with code 0. */
@@ -46,6 +59,13 @@ const char *in(const struct rig *rig, const char *name);
 /* The bytes on disk, past the agent.  -1, or a descriptor. */
 int below(const struct rig *rig, const char *name);
 bool is_taka(const struct rig *rig, const char *name);
+/* What the journal says of an open file of the guard point; waits for nothing. */
+struct tk_record;
+bool record_of(const struct rig *rig, const char *name, struct tk_record *ret_record);
+/* What the fake kernel has been told of it. */
+uint32_t state_of(const struct rig *rig, const char *name);
+/* A number of the agent's status; group may be NULL.  -1 when it does not answer. */
+long status_number(const struct rig *rig, const char *group, const char *name);
 bool no_records(const struct rig *rig);
 /* What file_permission would ask: is the plaintext there? */
 bool plain_now(const struct rig *rig, int fd);

@@ -2,7 +2,7 @@
 # Owns the building and running of the agent's tests: the real agent on loop-mounted filesystems, beside
 # a kernel half in user space.
 #
-# usage: tests/agent/run.sh [--quick] [FILESYSTEM...]      ext4 xfs btrfs; needs root and loop devices
+# usage: tests/agent/run.sh [--quick|--defences] [FILESYSTEM...]      ext4 xfs btrfs; needs root and loop devices
 set -eu
 cd "$(dirname "$0")/../.."
 out=build/tests/agent
@@ -13,7 +13,7 @@ if [ "$(id -u)" != 0 ]; then
 fi
 # Calls that change something go through tests/agent/crash_points.c, which can let the agent die there.
 wrap=
-for name in fsync fdatasync ftruncate64 futimens renameat unlinkat ioctl pwrite64; do
+for name in fsync fdatasync ftruncate64 futimens renameat unlinkat ioctl pwrite64 clock_gettime fstatat64; do
 	wrap="$wrap -Wl,--wrap=$name"
 done
 # shellcheck disable=SC2086

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * tests/agent/defence_test.c - defences of single files: which content is the truth
+ * when a record, a state or an fsync cannot be had, and whose key a file is under.
+ */
+#include "tests/agent/defence_test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "loader/agent/agent.h"
+#include "tests/agent/rig.h"
+
+#define SIZE 150000
+
+static bool sealed_new(struct rig *rig, const char *name, unsigned int seed)
+{
+	return write_new(in(rig, name), SIZE, seed) && agent_settle(rig) && is_taka(rig, name);
+}
+
+static bool overwrite(int fd, unsigned int seed)
+{
+	static uint8_t buf[SIZE];
+
+	fill(buf, SIZE, seed);
+	return pwrite(fd, buf, SIZE, 0) == SIZE;
+}
+
+/* 0, or what open said. */
+static int try_open(const struct rig *rig, const char *name, int flags)
+{
+	int fd = open(in(rig, name), flags | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno;
+	close(fd);
+	return 0;
+}
+
+/* Writes past the agent; path is from the filesystem's root. */
+static bool put_below(const struct rig *rig, const char *path, const void *bytes, size_t size)
+{
+	int fd = openat(rig->below, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	bool good = fd >= 0 && write(fd, bytes, size) == (ssize_t)size && !fsync(fd);
+
+	if (fd >= 0)
+		close(fd);
+	return good;
+}
+
+/* ---------------------------------------------------------------- edited while unguarded */
+
+/* The file "edited" is left as plaintext with a record, by an agent that was killed in an earlier boot. */
+static bool leave_open(struct rig *rig, unsigned int seed)
+{
+	int fd;
+	bool good = sealed_new(rig, "edited", seed);
+
+	fd = open(in(rig, "edited"), O_RDONLY | O_CLOEXEC);
+	good &= fd >= 0 && plain_now(rig, fd);
+	agent_kill(rig);
+	if (fd >= 0)
+		close(fd);
+	kernel_forget(rig);
+	return good;
+}
+
+/* Bytes of the record, through the same eyes as a file's. */
+static bool snapshot_record(const struct rig *rig, const struct tk_record *record, struct snapshot *ret)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "../.takakrypt/%s", record->name);
+	return snapshot(rig, path, ret);
+}
+
+/*
+ * Somebody worked on a file while no policy was loaded, and the journal has another content of it: both are
+ * kept as they are, and nobody is let in until somebody has chosen.
+ */
+static void test_edited_unguarded(struct rig *rig)
+{
+	static const char edit[] = "edited while nothing was guarded";
+	struct snapshot kept, after;
+	struct tk_record record;
+	char path[128];
+
+	/* Not edited: the boot lies between, and that alone changes nothing. */
+	check(leave_open(rig, 1), "%s: left by a killed agent", rig->fs);
+	check(agent_start(rig, "TK_RECORDS_AGE=100 TK_UPTIME=0") && agent_settle(rig) &&
+		      is_taka(rig, "edited") && !compare(rig, in(rig, "edited"), SIZE, 1) &&
+		      agent_settle(rig) && no_records(rig),
+	      "%s: not edited: put back", rig->fs);
+
+	check(leave_open(rig, 2) && put_below(rig, "guard/edited", edit, sizeof(edit)) &&
+		      record_of(rig, "edited", &record) && snapshot_record(rig, &record, &kept),
+	      "%s: edited unguarded", rig->fs);
+	check(agent_start(rig, "TK_RECORDS_AGE=100 TK_UPTIME=50"), "%s: agent after the edit", rig->fs);
+	check(try_open(rig, "edited", O_RDONLY) && try_open(rig, "edited", O_RDWR) &&
+		      try_open(rig, "edited", O_WRONLY | O_TRUNC),
+	      "%s: edited unguarded: nobody is let in", rig->fs);
+	check(WAIT_FOR(status_number(rig, "sweep", "rounds") > 0), "%s: the sweep has seen it", rig->fs);
+	check(snapshot(rig, "edited", &after) && after.size == sizeof(edit) &&
+		      !memcmp(after.bytes, edit, sizeof(edit)),
+	      "%s: edited unguarded: the edit is kept", rig->fs);
+	snapshot_free(&after);
+	check(snapshot_record(rig, &record, &after) && same_snapshot(&kept, &after),
+	      "%s: edited unguarded: a record that cannot be used is kept as it is", rig->fs);
+	snapshot_free(&after);
+	snapshot_free(&kept);
+	check(status_number(rig, NULL, "failure_count") > 0, "%s: edited unguarded: reported", rig->fs);
+	agent_kill(rig);
+
+	/* The administrator has chosen the edit. */
+	snprintf(path, sizeof(path), ".takakrypt/%s", record.name);
+	check(!unlinkat(rig->below, path, 0) && agent_start(rig, NULL) && agent_settle(rig) &&
+		      is_taka(rig, "edited") && !try_open(rig, "edited", O_RDONLY) && agent_settle(rig) &&
+		      no_records(rig),
+	      "%s: without the record the edit is sealed", rig->fs);
+}
+
+/* ---------------------------------------------------------------- which content is the truth */
+
+/* The seal fails before it touched the file, and so does the way back: the file still is the truth. */
+static void test_put_back_writable(struct rig *rig)
+{
+	struct fake_shared *shared = rig->shared;
+	int fd;
+
+	check(sealed_new(rig, "b", 3), "%s: b", rig->fs);
+	fd = open(in(rig, "b"), O_RDWR | O_CLOEXEC);
+	check(fd >= 0 && plain_now(rig, fd) && overwrite(fd, 4), "%s: b rewritten", rig->fs);
+	shared->full = true;
+	shared->refuse_state = TK_OPEN;
+	shared->refusals = 1;
+	close(fd);
+	check(WAIT_FOR(!shared->refusals), "%s: b: neither sealed nor open again", rig->fs);
+	shared->full = false;
+	check(agent_settle(rig) && is_taka(rig, "b") && !compare(rig, in(rig, "b"), SIZE, 4) &&
+		      agent_settle(rig) && no_records(rig),
+	      "%s: a WRITABLE file is not overwritten with its old content", rig->fs);
+}
+
+/* An fsync that succeeds after one that failed proves nothing. */
+static void test_sync_failed(struct rig *rig)
+{
+	struct tk_record record = {};
+	struct stat st;
+	int fd;
+
+	check(sealed_new(rig, "s", 5) && !stat(in(rig, "s"), &st), "%s: s", rig->fs);
+	fd = open(in(rig, "s"), O_RDONLY | O_CLOEXEC);
+	check(fd >= 0 && plain_now(rig, fd), "%s: s open", rig->fs);
+	rig->shared->unsyncable = st.st_ino;
+	check(try_open(rig, "s", O_RDWR) == EIO, "%s: no writing to what cannot be made durable", rig->fs);
+	rig->shared->unsyncable = 0;
+	check(try_open(rig, "s", O_RDWR) == EIO, "%s: nor after a later fsync that succeeds", rig->fs);
+	check(record_of(rig, "s", &record) && record.state == TK_RESTORE && record.payload_size &&
+		      state_of(rig, "s") == TK_OPEN_READ,
+	      "%s: after a failed fsync the file can be restored", rig->fs);
+	check(!compare(rig, in(rig, "s"), SIZE, 5), "%s: and be read", rig->fs);
+	close(fd);
+	check(agent_settle(rig) && is_taka(rig, "s"), "%s: s sealed after a failed fsync", rig->fs);
+	check(!try_open(rig, "s", O_RDWR) && agent_settle(rig) && !compare(rig, in(rig, "s"), SIZE, 5) &&
+		      agent_settle(rig) && no_records(rig),
+	      "%s: s can be written again once it was sealed", rig->fs);
+}
+
+/* What a crash would undo must not be written: the kernel is told so until the record says otherwise. */
+static void test_open_read(struct rig *rig)
+{
+	struct tk_record record = {};
+	int reader, writer;
+
+	check(sealed_new(rig, "d", 6), "%s: d", rig->fs);
+	reader = open(in(rig, "d"), O_RDONLY | O_CLOEXEC);
+	check(reader >= 0 && state_of(rig, "d") == TK_OPEN_READ, "%s: for a reader: to be read only",
+	      rig->fs);
+	check(record_of(rig, "d", &record) && record.state == TK_RESTORE, "%s: d can be restored", rig->fs);
+	agent_kill(rig);
+	check(agent_start(rig, NULL) && WAIT_FOR(status_number(rig, "files", "open") == 1) &&
+		      state_of(rig, "d") == TK_OPEN_READ,
+	      "%s: adopted for a reader: to be read only", rig->fs);
+	/* The record cannot be turned: then nothing may be written either. */
+	rig->shared->full = true;
+	check(try_open(rig, "d", O_WRONLY) && state_of(rig, "d") == TK_OPEN_READ,
+	      "%s: the record cannot be turned: to be read only", rig->fs);
+	rig->shared->full = false;
+	writer = open(in(rig, "d"), O_WRONLY | O_CLOEXEC);
+	check(writer >= 0 && state_of(rig, "d") == TK_OPEN, "%s: for a writer: open", rig->fs);
+	check(record_of(rig, "d", &record) && record.state == TK_WRITABLE, "%s: and the record knows",
+	      rig->fs);
+	check(overwrite(writer, 7), "%s: d written", rig->fs);
+	close(writer);
+	close(reader);
+	check(agent_settle(rig) && is_taka(rig, "d") && !compare(rig, in(rig, "d"), SIZE, 7) &&
+		      agent_settle(rig) && no_records(rig),
+	      "%s: d sealed with what was written", rig->fs);
+}
+
+/* ---------------------------------------------------------------- another key */
+
+/* Ciphertext of one guard point carried into another: its rules must not open it. */
+static void test_other_key(struct rig *rig)
+{
+	struct snapshot before, after;
+	char path[160];
+	int fd;
+
+	check(sealed_new(rig, "e", 8) && snapshot(rig, "e", &before), "%s: e", rig->fs);
+	check(put_below(rig, "other/e", before.bytes, before.size) &&
+		      put_below(rig, "guard/e2", before.bytes, before.size),
+	      "%s: e carried elsewhere", rig->fs);
+	check(!compare(rig, in(rig, "e2"), SIZE, 8), "%s: under its own key: opened", rig->fs);
+	snprintf(path, sizeof(path), "%s/e", rig->other);
+	for (int i = 0; i < 2; i++) {
+		fd = open(path, (i ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+		check(fd < 0 && errno == EPERM, "%s: under another guard point's key: refused", rig->fs);
+		if (fd >= 0)
+			close(fd);
+	}
+	check(agent_settle(rig) && snapshot(rig, "../other/e", &after) && after.size == before.size &&
+		      !memcmp(after.bytes, before.bytes, after.size),
+	      "%s: under another guard point's key: unchanged", rig->fs);
+	check(no_records(rig), "%s: under another guard point's key: no record", rig->fs);
+	snapshot_free(&before);
+	snapshot_free(&after);
+}
+
+void defence_tests(const char *fs)
+{
+	struct rig rig;
+
+	if (check(rig_up(&rig, fs, 320) && agent_start(&rig, NULL), "%s: set up for defences", fs)) {
+		test_edited_unguarded(&rig);
+		test_put_back_writable(&rig);
+		test_sync_failed(&rig);
+		test_open_read(&rig);
+		test_other_key(&rig);
+		check(!rig.shared->undecided, "%s: every open was understood", fs);
+		check(agent_stop(&rig), "%s: defences: stops in order", fs);
+	}
+	rig_down(&rig);
+}

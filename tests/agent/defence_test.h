@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * tests/agent/defence_test.h - what keeps a file from being lost or shown, one defence
+ * after the other: each of these tests fails when its defence is taken out.
+ */
+#ifndef TK_DEFENCE_TEST_H
+#define TK_DEFENCE_TEST_H
+
+void defence_tests(const char *fs);
+/* Two journals of one filesystem; many large files; no room. */
+void journal_tests(const char *fs);
+void load_tests(const char *fs);
+
+#endif
