@@ -10,7 +10,8 @@
  *	file.c		the table: who waits for which file
  *	workers.c	the threads that give files their turns
  *	turn.c		one turn of a file: serve its openers, seal it after the last
- *	contents.c	moves contents: unseal, seal, put back; bytes.c the small moves it is made of
+ *	contents.c	moves contents: unseal, seal, put back; bytes.c the small moves it is made of;
+ *			attributes.c times and capabilities
  *	journal.c	the records that make these moves safe
  *	recover.c	completes or undoes what an earlier agent left
  *	sweep.c		finds what still lies as plaintext
@@ -155,6 +156,11 @@ enum tk_record_state {
 	4096 /* offset of the payload in a record: a block, so that it can be shared (FICLONERANGE) */
 
 /* One not-sealed file, as the journal has it. */
+struct tk_capability {
+	char value[64];
+	uint32_t size; /* 0: none */
+};
+
 struct tk_record {
 	char name[TK_RECORD_NAME]; /* in the vault */
 	uint64_t sequence;
@@ -165,6 +171,7 @@ struct tk_record {
 	uint64_t payload_size;	      /* 0: none */
 	uint64_t plain_size;	      /* bytes of plaintext that were written at unseal */
 	struct timespec atime, mtime; /* that the payload goes with */
+	struct tk_capability capability; /* security.capability, which moving the contents takes away */
 	struct tk_recipe recipe;
 };
 
@@ -422,19 +429,19 @@ enum tk_contents {
 	TK_PLAIN,
 };
 int tk_contents_kind(int fd, uint64_t size, enum tk_contents *ret_kind);
-/* Capabilities of an executable, which cutting and writing it takes away. */
-struct tk_capability {
-	char value[64];
-	ssize_t size; /* -1: none */
-};
-struct tk_capability tk_capability_of(int fd);
-int tk_capability_restore(int fd, const struct tk_capability *kept);
 int tk_contents_copy(int in, off_t in_offset, int out, off_t out_offset, uint64_t size);
 int tk_contents_unseal(struct tk_agent *agent, struct tk_file *file, bool write);
 int tk_contents_seal(struct tk_agent *agent, struct tk_file *file);
 int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file);
 int tk_contents_writable(struct tk_agent *agent, struct tk_file *file);
 bool tk_nobody_has(int fd);
+
+/* attributes.c */
+bool tk_same_mtime(const struct stat *st, const struct tk_record *record);
+int tk_times_restore(int fd, struct tk_record *record, const struct timespec *begun);
+int tk_capability_read(int fd, struct tk_capability *ret_capability);
+int tk_capability_keep(struct tk_file *file, int fd);
+int tk_capability_restore(int fd, const struct tk_capability *kept);
 
 /* recover.c, sweep.c */
 int tk_recover(struct tk_agent *agent, struct tk_volume *volume);

@@ -8,7 +8,6 @@
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
-#include <sys/xattr.h>
 
 #include "loader/agent/agent.h"
 #include "loader/agent/io.h"
@@ -74,23 +73,4 @@ bool tk_nobody_has(int fd)
 		return true;
 	}
 	return errno != EAGAIN && errno != EBUSY;
-}
-
-/*
- * Cutting and writing a file takes its capabilities away, root's writes included (security_inode_killpriv).
- * They are what an executable is, so they are put back.
- */
-#define CAPABILITY "security.capability"
-
-struct tk_capability tk_capability_of(int fd)
-{
-	struct tk_capability kept;
-
-	kept.size = fgetxattr(fd, CAPABILITY, kept.value, sizeof(kept.value));
-	return kept;
-}
-
-int tk_capability_restore(int fd, const struct tk_capability *kept)
-{
-	return kept->size > 0 && fsetxattr(fd, CAPABILITY, kept->value, (size_t)kept->size, 0) ? -errno : 0;
 }

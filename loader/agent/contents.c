@@ -33,29 +33,7 @@ static int set_state(struct tk_agent *agent, struct tk_file *file, enum tk_file_
 	return err;
 }
 
-/*
- * Gives the file the record's times, unless somebody has set others since `begun`, when the contents began to
- * move: rsync and tar close a file first and set its time afterwards.  What our own writes leave is about now;
- * a time that is not was asked for.
- */
-static int set_times(int fd, struct tk_record *record, const struct timespec *begun)
-{
-	struct timespec times[2], now;
-	struct stat st;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	if (fstat(fd, &st))
-		return -errno;
-	if (st.st_mtim.tv_sec < begun->tv_sec - 1 || st.st_mtim.tv_sec > now.tv_sec + 1) {
-		record->mtime = st.st_mtim;
-		record->atime = st.st_atim;
-	}
-	times[0] = record->atime;
-	times[1] = record->mtime;
-	return futimens(fd, times) ? -errno : 0;
-}
-
-/* The same for a time set while the file was being encrypted, before it was touched. */
+/* Times that were set while the file was being encrypted, before it was touched, are the ones to keep. */
 static void take_times(const struct tk_file *file, struct tk_record *record)
 {
 	struct stat st;
@@ -123,7 +101,6 @@ static int turn_record(struct tk_file *file, enum tk_record_state state)
  */
 int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file)
 {
-	struct tk_capability capability;
 	struct timespec begun;
 	TK_AUTO_FD payload = -1;
 	TK_AUTO_FD fd = -1;
@@ -147,15 +124,17 @@ int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file)
 	fd = tk_file_reopen(file, O_RDWR);
 	if (fd < 0)
 		return fd;
-	capability = tk_capability_of(fd);
+	err = tk_capability_keep(file, fd);
+	if (err)
+		return err;
 	clock_gettime(CLOCK_REALTIME, &begun);
 	if (ftruncate(fd, 0))
 		return -errno;
 	err = tk_contents_copy(payload, TK_PAYLOAD, fd, 0, file->record.payload_size);
 	if (!err)
-		err = tk_capability_restore(fd, &capability);
+		err = tk_capability_restore(fd, &file->record.capability);
 	if (!err)
-		err = set_times(fd, &file->record, &begun);
+		err = tk_times_restore(fd, &file->record, &begun);
 	if (!err && fsync(fd))
 		err = -errno;
 	if (err)
@@ -203,7 +182,9 @@ static int keep_ciphertext(struct tk_agent *agent, struct tk_file *file, int fd,
 
 	record.payload_size = (uint64_t)st->st_size;
 	record.plain_size = header->original_size;
-	err = tk_draft_new(file->volume, &draft);
+	err = tk_capability_read(fd, &record.capability);
+	if (!err)
+		err = tk_draft_new(file->volume, &draft);
 	if (err)
 		return err;
 	err = tk_contents_copy(fd, 0, draft.fd, TK_PAYLOAD, record.payload_size);
@@ -221,20 +202,22 @@ static int keep_ciphertext(struct tk_agent *agent, struct tk_file *file, int fd,
 static int write_plaintext(struct tk_agent *agent, struct tk_file *file, int fd)
 {
 	TK_AUTO_FD payload = tk_record_payload(file->volume, &file->record);
-	struct tk_capability capability = tk_capability_of(fd);
 	struct timespec begun;
 	int err;
 
 	if (payload < 0)
 		return payload;
+	err = tk_capability_keep(file, fd);
+	if (err)
+		return err;
 	clock_gettime(CLOCK_REALTIME, &begun);
 	if (ftruncate(fd, 0))
 		return -errno;
 	err = tk_decrypt_fd(agent->keys, payload, TK_PAYLOAD, file->record.payload_size, fd, 0, NULL, NULL,
 			    NULL);
 	if (!err)
-		err = tk_capability_restore(fd, &capability);
-	return err ? err : set_times(fd, &file->record, &begun);
+		err = tk_capability_restore(fd, &file->record.capability);
+	return err ? err : tk_times_restore(fd, &file->record, &begun);
 }
 
 static int unseal_taka(struct tk_agent *agent, struct tk_file *file, const struct stat *st, bool write)
@@ -336,15 +319,6 @@ int tk_contents_writable(struct tk_agent *agent, struct tk_file *file)
 
 /* ---------------------------------------------------------------- seal */
 
-/*
- * The programs note each write, but only while a guard point is there: one that a reload has taken away leaves
- * the file's own time as witness.  (utimensat(2) alone then costs an encryption that was not needed.)
- */
-static bool same_mtime(const struct stat *st, const struct tk_record *record)
-{
-	return st->st_mtim.tv_sec == record->mtime.tv_sec && st->st_mtim.tv_nsec == record->mtime.tv_nsec;
-}
-
 /* The payload is the truth again, whatever the record said. */
 static void make_payload_the_truth(struct tk_file *file)
 {
@@ -374,7 +348,9 @@ static int seal_written(struct tk_agent *agent, struct tk_file *file, int *fd, c
 	TK_AUTO_DRAFT draft = {.fd = -1};
 	int err;
 
-	err = tk_draft_new(file->volume, &draft);
+	err = tk_capability_read(*fd, &record.capability);
+	if (!err)
+		err = tk_draft_new(file->volume, &draft);
 	if (err)
 		return err;
 	record.plain_size = (uint64_t)st->st_size;
@@ -405,6 +381,16 @@ static bool is_sealed_already(struct tk_agent *agent, int fd, const struct stat 
 	       !tk_header_verify(agent->keys, fd, 0, (uint64_t)st->st_size, &header);
 }
 
+/*
+ * The programs note each write, but only while a guard point is there: one that a reload has taken away
+ * leaves the file's own time as witness.  (utimensat(2) alone then costs an encryption that was not needed.)
+ */
+static bool unwritten(const struct tk_file *file, const struct tk_file_counts *counts, const struct stat *st)
+{
+	return file->has_record && file->record.payload_size && !counts->written && !file->must_encrypt &&
+	       (uint64_t)st->st_size == file->record.plain_size && tk_same_mtime(st, &file->record);
+}
+
 static int seal_steps(struct tk_agent *agent, struct tk_file *file, const struct tk_file_counts *counts)
 {
 	TK_AUTO_FD fd = tk_file_reopen(file, O_RDWR);
@@ -416,8 +402,7 @@ static int seal_steps(struct tk_agent *agent, struct tk_file *file, const struct
 		return -EAGAIN;
 	if (!st.st_nlink)
 		return sealed(agent, file); /* it ends with its last descriptor: ours */
-	if (file->has_record && file->record.payload_size && !counts->written && !file->must_encrypt &&
-	    (uint64_t)st.st_size == file->record.plain_size && same_mtime(&st, &file->record)) {
+	if (unwritten(file, counts, &st)) {
 		tk_fd_close(&fd);
 		return seal_unwritten(agent, file, &st);
 	}

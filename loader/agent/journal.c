@@ -17,6 +17,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -45,9 +46,13 @@ struct slot {
 	uint8_t handle[TK_HANDLE_MAX];
 	char key_id[TK_KEY_ID_MAX + 1];
 	char guard[TK_NAME_MAX];
-	uint8_t zero[SLOT - 544];
+	/* Zero in records of agents that did not keep it: none. */
+	uint32_t capability_size;
+	uint8_t capability[64];
+	uint8_t zero[SLOT - 612];
 };
 _Static_assert(sizeof(struct slot) == SLOT, "slot");
+_Static_assert(offsetof(struct slot, capability_size) == 544, "records of earlier agents end here");
 _Static_assert(2 * SLOT == TK_PAYLOAD, "two slots are the block");
 
 /* CRC-32 (IEEE 802.3), bit by bit: two kilobytes at a time need no table. */
@@ -129,11 +134,13 @@ static void slot_fill(const struct tk_record *record, struct slot *ret_slot)
 		.chunk_log2 = record->recipe.chunk_log2,
 		.handle_bytes = record->handle.bytes,
 		.handle_type = record->handle.type,
+		.capability_size = record->capability.size,
 	};
 
 	memcpy(slot.handle, record->handle.data, sizeof(slot.handle));
 	memcpy(slot.key_id, record->recipe.key_id, sizeof(slot.key_id));
 	memcpy(slot.guard, record->recipe.guard, sizeof(slot.guard));
+	memcpy(slot.capability, record->capability.value, sizeof(slot.capability));
 	slot.crc = crc32(&slot, sizeof(slot));
 	*ret_slot = slot;
 }
@@ -145,9 +152,9 @@ static bool slot_whole(const struct slot *slot)
 	copy.crc = 0;
 	return !memcmp(slot->magic, MAGIC, sizeof(slot->magic)) && crc32(&copy, sizeof(copy)) == slot->crc &&
 	       (slot->state == TK_RESTORE || slot->state == TK_WRITABLE) &&
-	       slot->handle_bytes <= TK_HANDLE_MAX && slot->key_id[TK_KEY_ID_MAX] == '\0' &&
-	       slot->guard[TK_NAME_MAX - 1] == '\0' && slot->atime_ns < 1000000000 &&
-	       slot->mtime_ns < 1000000000;
+	       slot->handle_bytes <= TK_HANDLE_MAX && slot->capability_size <= sizeof(slot->capability) &&
+	       slot->key_id[TK_KEY_ID_MAX] == '\0' && slot->guard[TK_NAME_MAX - 1] == '\0' &&
+	       slot->atime_ns < 1000000000 && slot->mtime_ns < 1000000000;
 }
 
 static void slot_read(const struct slot *slot, struct tk_record *record)
@@ -162,6 +169,8 @@ static void slot_read(const struct slot *slot, struct tk_record *record)
 	record->handle.bytes = slot->handle_bytes;
 	record->handle.type = slot->handle_type;
 	memcpy(record->handle.data, slot->handle, sizeof(slot->handle));
+	record->capability.size = slot->capability_size;
+	memcpy(record->capability.value, slot->capability, sizeof(slot->capability));
 	record->recipe.algorithm = slot->algorithm;
 	record->recipe.chunk_log2 = slot->chunk_log2;
 	memcpy(record->recipe.key_id, slot->key_id, sizeof(slot->key_id));

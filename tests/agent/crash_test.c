@@ -25,7 +25,10 @@
 
 #define SIZE 150000 /* three records of the format */
 
-/* One rewrite by an application that obeys the kernel programs.  True when it became durable. */
+/*
+ * One rewrite by an application that obeys the kernel programs.  True when it became durable, with the
+ * capability that writing takes away.
+ */
 static bool rewrite(const struct rig *rig, const char *name, unsigned int seed)
 {
 	static uint8_t buf[SIZE];
@@ -34,7 +37,7 @@ static bool rewrite(const struct rig *rig, const char *name, unsigned int seed)
 
 	fill(buf, SIZE, seed);
 	if (fd >= 0 && plain_now(rig, fd))
-		done = pwrite(fd, buf, SIZE, 0) == SIZE && !fsync(fd);
+		done = pwrite(fd, buf, SIZE, 0) == SIZE && set_capability(in(rig, name)) && !fsync(fd);
 	if (fd >= 0)
 		close(fd);
 	return done;
@@ -129,7 +132,8 @@ static bool as_expected(const struct rig *rig, enum cycle cycle, bool written, u
 			return false;
 		return nothing;
 	}
-	return is_taka(rig, "c") && !compare(rig, in(rig, "c"), SIZE, written ? new : old);
+	return is_taka(rig, "c") && (cycle == CREATES || has_capability(in(rig, "c"))) &&
+	       !compare(rig, in(rig, "c"), SIZE, written ? new : old);
 }
 
 /* Dies before the nth step.  False when it was through before that. */

@@ -204,6 +204,52 @@ static void test_open_read(struct rig *rig)
 	      "%s: d sealed with what was written", rig->fs);
 }
 
+/* ---------------------------------------------------------------- capabilities */
+
+/* Moving contents takes capabilities away; afterwards they are what the last word on them was. */
+static void test_capability(struct rig *rig)
+{
+	int fd;
+
+	check(sealed_new(rig, "cap", 9) && set_capability(in(rig, "cap")), "%s: capability", rig->fs);
+	fd = open(in(rig, "cap"), O_RDONLY | O_CLOEXEC);
+	check(fd >= 0 && has_capability(in(rig, "cap")), "%s: capability of an open file", rig->fs);
+	close(fd);
+	check(agent_settle(rig) && is_taka(rig, "cap") && has_capability(in(rig, "cap")),
+	      "%s: capability after reading", rig->fs);
+	fd = open(in(rig, "cap"), O_RDONLY | O_CLOEXEC);
+	check(fd >= 0 && !removexattr(in(rig, "cap"), "security.capability"), "%s: taken while open", rig->fs);
+	close(fd);
+	check(agent_settle(rig) && is_taka(rig, "cap") && !has_capability(in(rig, "cap")),
+	      "%s: a capability that was taken does not come back", rig->fs);
+	fd = open(in(rig, "cap"), O_WRONLY | O_CLOEXEC);
+	check(fd >= 0 && overwrite(fd, 10) && set_capability(in(rig, "cap")), "%s: given while open", rig->fs);
+	close(fd);
+	check(agent_settle(rig) && is_taka(rig, "cap") && has_capability(in(rig, "cap")),
+	      "%s: capability given to what was written", rig->fs);
+	agent_stop(rig);
+}
+
+/* The agent dies when the file is cut already and its new content cannot be written. */
+static void test_capability_crash(struct rig *rig)
+{
+	char environment[64];
+
+	for (int n = 1; n <= 6; n++) {
+		snprintf(environment, sizeof(environment), "TK_FULL_AT=%d TK_FULL_UNTIL=/nowhere", n);
+		check(agent_start(rig, environment), "%s: capability, full at %d", rig->fs, n);
+		try_open(rig, "cap", O_RDONLY);
+		agent_kill(rig);
+		check(agent_start(rig, NULL) && agent_settle(rig) && is_taka(rig, "cap"),
+		      "%s: capability, full at %d: recovered", rig->fs, n);
+		check(has_capability(in(rig, "cap")), "%s: capability, full at %d: restored", rig->fs, n);
+		check(!compare(rig, in(rig, "cap"), SIZE, 10) && agent_settle(rig) && no_records(rig) &&
+			      agent_stop(rig),
+		      "%s: capability, full at %d: content", rig->fs, n);
+	}
+	check(agent_start(rig, NULL), "%s: after capabilities", rig->fs);
+}
+
 /* ---------------------------------------------------------------- another key */
 
 /* Ciphertext of one guard point carried into another: its rules must not open it. */
@@ -242,6 +288,8 @@ void defence_tests(const char *fs)
 		test_put_back_writable(&rig);
 		test_sync_failed(&rig);
 		test_open_read(&rig);
+		test_capability(&rig);
+		test_capability_crash(&rig);
 		test_other_key(&rig);
 		check(!rig.shared->undecided, "%s: every open was understood", fs);
 		check(agent_stop(&rig), "%s: defences: stops in order", fs);

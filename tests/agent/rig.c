@@ -409,6 +409,22 @@ void snapshot_free(struct snapshot *s)
 	*s = (struct snapshot){};
 }
 
+/* struct vfs_cap_data, revision 2. */
+static const uint8_t capability[20] = {1, 0, 0, 2, 0, 0x20};
+
+bool set_capability(const char *path)
+{
+	return !setxattr(path, "security.capability", capability, sizeof(capability), 0);
+}
+
+bool has_capability(const char *path)
+{
+	uint8_t found[64];
+
+	return getxattr(path, "security.capability", found, sizeof(found)) == sizeof(capability) &&
+	       !memcmp(found, capability, sizeof(capability));
+}
+
 void fill(uint8_t *buf, size_t size, unsigned int seed)
 {
 	uint32_t x = seed * 2654435761u + 1;

@@ -81,6 +81,10 @@ bool snapshot(const struct rig *rig, const char *name, struct snapshot *ret);
 bool same_snapshot(const struct snapshot *a, const struct snapshot *b);
 void snapshot_free(struct snapshot *s);
 
+/* security.capability, as setcap(8) would set it: cap_net_raw, effective. */
+bool set_capability(const char *path);
+bool has_capability(const char *path);
+
 /* The byte at `at` of test content number `seed`. */
 void fill(uint8_t *buf, size_t size, unsigned int seed);
 bool write_new(const char *path, size_t size, unsigned int seed);
