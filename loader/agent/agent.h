@@ -412,6 +412,7 @@ int tk_workers_start(struct tk_agent *agent);
 int tk_thread_start(struct tk_agent *agent, void *(*run)(void *), void *arg, const char *name);
 bool tk_thread_own(const struct tk_agent *agent, uint32_t tid);
 void tk_file_queue(struct tk_agent *agent, struct tk_file *file); /* under lock */
+bool tk_file_outgrown(struct tk_agent *agent, struct tk_file *file);
 /* Waits until no file has a turn or waits for one. */
 void tk_workers_drain(struct tk_agent *agent);
 /* Waits for the turns that are going on; none begins any more. */

@@ -199,8 +199,10 @@ static uint64_t look_open(struct tk_agent *agent, struct tk_file *file)
 
 	if (tk_kernel_counts(agent->kernel, &file->inode, &counts))
 		return 0;
+	if (!counts.plain && file->hold > tk_now_ms())
+		return file->hold;
 	if (!counts.plain)
-		return file->hold > tk_now_ms() ? file->hold : try_seal(agent, file);
+		return tk_file_outgrown(agent, file) ? 0 : try_seal(agent, file);
 	/* truncate(2) while it is open for reading only: no opener announced it. */
 	if (counts.written && !file->writable)
 		tk_contents_writable(agent, file);

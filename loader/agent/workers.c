@@ -115,6 +115,26 @@ void tk_file_queue(struct tk_agent *agent, struct tk_file *file)
 	pthread_cond_signal(&agent->work);
 }
 
+/*
+ * A file is small when it is created, and may be large by the time it is sealed.  True when it has grown into the
+ * other queue: the present turn, a small file's, must end, and it gets another one.
+ */
+bool tk_file_outgrown(struct tk_agent *agent, struct tk_file *file)
+{
+	struct stat st;
+	bool small;
+
+	if (fstat(file->path, &st))
+		return false;
+	TK_HOLD(&agent->lock);
+	small = file->size < LARGE;
+	file->size = (uint64_t)st.st_size;
+	if (!small || file->size < LARGE)
+		return false;
+	file->wanted = true;
+	return true;
+}
+
 /* Under lock: queues what is due, and finds out when to look again. */
 static void queue_due(struct tk_agent *agent)
 {

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * tests/agent/load_test.c - much to do: many large files beside small ones, and no room
+ * for what must be sealed.  Counts turns and bytes, never time.
+ */
+#include "tests/agent/defence_test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/agent/rig.h"
+
+#define LARGE (5 << 20)
+#define LARGE_FILES 6
+#define SMALL 3000
+#define SMALL_FILES 10
+
+/* ---------------------------------------------------------------- small files beside large ones */
+
+/* In a child, which may wait for ever: opens each small file and closes it again. */
+static pid_t open_small(const struct rig *rig)
+{
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid)
+		return pid;
+	for (unsigned int i = 0; i < SMALL_FILES; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "small-%u", i);
+		if (compare(rig, in(rig, name), SMALL, i))
+			_exit(1);
+	}
+	_exit(0);
+}
+
+static bool small_sealed(const struct rig *rig)
+{
+	char name[32];
+
+	for (unsigned int i = 0; i < SMALL_FILES; i++) {
+		snprintf(name, sizeof(name), "small-%u", i);
+		if (!is_taka(rig, name) || state_of(rig, name) != TK_SEALED)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * The large files hold at the gate all the workers they get.  One is left for the small files, which are
+ * opened and sealed meanwhile.
+ */
+static void small_meanwhile(struct rig *rig, const char *what, long workers)
+{
+	struct fake_shared *shared = rig->shared;
+	int status = -1;
+	pid_t pid;
+
+	check(WAIT_FOR(status_number(rig, "files", "in_transition") >= LARGE_FILES &&
+		       shared->at_gate >= workers - 1),
+	      "%s: %s: workers with large files", rig->fs, what);
+	pid = open_small(rig);
+	if (!check(WAIT_FOR(waitpid(pid, &status, WNOHANG) == pid) && !status,
+		   "%s: %s: small files are opened", rig->fs, what)) {
+		kill(pid, SIGKILL);
+		shared->gate = 0;
+		waitpid(pid, &status, 0);
+		return;
+	}
+	check(WAIT_FOR(small_sealed(rig)), "%s: %s: and sealed", rig->fs, what);
+	check(shared->at_gate == workers - 1, "%s: %s: %u of %ld workers have large files", rig->fs, what,
+	      shared->at_gate, workers);
+	shared->gate = 0;
+}
+
+static void test_fairness(struct rig *rig)
+{
+	long workers = status_number(rig, NULL, "workers");
+	pid_t readers[LARGE_FILES];
+	int held[LARGE_FILES];
+	unsigned int good = 0;
+	char name[32];
+
+	for (unsigned int i = 0; i < SMALL_FILES; i++) {
+		snprintf(name, sizeof(name), "small-%u", i);
+		check(write_new(in(rig, name), SMALL, i), "%s: %s", rig->fs, name);
+	}
+	check(agent_settle(rig), "%s: small files", rig->fs);
+
+	for (unsigned int i = 0; i < LARGE_FILES; i++) {
+		snprintf(name, sizeof(name), "large-%u", i);
+		held[i] = open(in(rig, name), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+		check(held[i] >= 0 && write_new(in(rig, name), LARGE, i), "%s: %s", rig->fs, name);
+	}
+	rig->shared->gate = LARGE;
+	for (unsigned int i = 0; i < LARGE_FILES; i++)
+		close(held[i]);
+	small_meanwhile(rig, "large files are sealed", workers);
+	check(agent_settle(rig) && is_taka(rig, "large-0") && is_taka(rig, "large-5"),
+	      "%s: large files sealed", rig->fs);
+
+	rig->shared->gate = LARGE;
+	fflush(stdout);
+	for (unsigned int i = 0; i < LARGE_FILES; i++) {
+		snprintf(name, sizeof(name), "large-%u", i);
+		readers[i] = fork();
+		if (!readers[i])
+			_exit(compare(rig, in(rig, name), LARGE, i) != 0);
+	}
+	small_meanwhile(rig, "large files are opened", workers);
+	for (unsigned int i = 0; i < LARGE_FILES; i++) {
+		int status = -1;
+
+		waitpid(readers[i], &status, 0);
+		good += !status;
+	}
+	check(good == LARGE_FILES, "%s: %u large files read", rig->fs, good);
+	check(agent_settle(rig) && no_records(rig), "%s: settled after large files", rig->fs);
+}
+
+void load_tests(const char *fs)
+{
+	struct rig rig;
+
+	if (check(rig_up(&rig, fs, 320) && agent_start(&rig, NULL), "%s: set up for load", fs)) {
+		test_fairness(&rig);
+		check(agent_stop(&rig), "%s: load: stops in order", fs);
+	}
+	rig_down(&rig);
+}
