@@ -414,6 +414,7 @@ static void test_filesystem(const char *fs, enum extent extent)
 	if (extent != DEFENCES)
 		test_work(fs);
 	defence_tests(fs);
+	journal_tests(fs);
 	load_tests(fs);
 	if (extent == ALL)
 		crash_tests(fs);

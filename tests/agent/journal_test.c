@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * tests/agent/journal_test.c - two journals of one filesystem: one at its root, one in a
+ * directory that was all the agent could see of it for a while.  No file is ever
+ * recovered from one of them while the other has the last word on it.
+ */
+#include "tests/agent/defence_test.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "loader/agent/agent.h"
+#include "tests/agent/rig.h"
+
+#define SIZE 70000
+
+/* A second mount of the filesystem, of a directory of it, with the guard points below that. */
+struct narrow {
+	struct rig *rig;
+	char mount[96];
+	char environment[128]; /* the fake kernel half looks through it as well */
+};
+
+static bool narrow_up(struct narrow *narrow, struct rig *rig)
+{
+	char sub[128];
+
+	narrow->rig = rig;
+	snprintf(narrow->mount, sizeof(narrow->mount), "%s/narrow", rig->dir);
+	snprintf(narrow->environment, sizeof(narrow->environment), "TK_FAKE_MOUNT=%s", narrow->mount);
+	snprintf(sub, sizeof(sub), "%s/sub", rig->mount);
+	if (mkdir(sub, 0755) || mkdir(narrow->mount, 0755) || mount(sub, narrow->mount, NULL, MS_BIND, NULL))
+		return false;
+	snprintf(rig->inner, sizeof(rig->inner), "sub/guard");
+	snprintf(rig->guard, sizeof(rig->guard), "%s/guard", narrow->mount);
+	snprintf(rig->other, sizeof(rig->other), "%s/other", narrow->mount);
+	rig_policy(rig);
+	return !mkdir(rig->guard, 0755) && !mkdir(rig->other, 0755);
+}
+
+static void narrow_down(struct narrow *narrow)
+{
+	struct rig *rig = narrow->rig;
+
+	agent_kill(rig);
+	umount2(rig->guard, UMOUNT_NOFOLLOW);
+	umount2(rig->other, UMOUNT_NOFOLLOW);
+	umount2(narrow->mount, UMOUNT_NOFOLLOW);
+}
+
+/* Something lies over the filesystem's root, so that the directory is all there is to be seen. */
+static bool hide(const struct rig *rig, bool hidden)
+{
+	return !(hidden ? mount("nothing", rig->mount, "tmpfs", 0, NULL)
+			: umount2(rig->mount, UMOUNT_NOFOLLOW));
+}
+
+/* Records in the vault of a directory, by its path from the filesystem's root. */
+static int records_in(const struct rig *rig, const char *dir)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", rig->below, dir);
+	return tk_vault_in_use(path);
+}
+
+static void test_two_journals(struct narrow *narrow)
+{
+	struct rig *rig = narrow->rig;
+	struct snapshot before, after;
+	int fd;
+
+	check(hide(rig, true) && agent_start(rig, narrow->environment), "%s: agent of a directory", rig->fs);
+	check(write_new(in(rig, "f"), SIZE, 1) && agent_settle(rig) && is_taka(rig, "f"), "%s: f", rig->fs);
+	fd = open(in(rig, "f"), O_RDONLY | O_CLOEXEC);
+	check(fd >= 0 && plain_now(rig, fd), "%s: f open", rig->fs);
+	check(records_in(rig, "sub") == 1, "%s: its record lies in the directory", rig->fs);
+	agent_kill(rig);
+	close(fd);
+	kernel_forget(rig);
+	check(snapshot(rig, "f", &before), "%s: f left by a killed agent", rig->fs);
+
+	/* Now the root can be seen, and the journal would be there. */
+	check(hide(rig, false) && agent_start(rig, NULL), "%s: agent of the filesystem", rig->fs);
+	check(WAIT_FOR(status_number(rig, "sweep", "rounds") > 0), "%s: the sweep is through", rig->fs);
+	check(records_in(rig, "sub") == 1, "%s: the other journal keeps its record", rig->fs);
+	check(records_in(rig, ".") <= 0, "%s: and none is made beside it", rig->fs);
+	check(snapshot(rig, "f", &after) && same_snapshot(&before, &after), "%s: nothing there is touched",
+	      rig->fs);
+	check(!rig->shared->file_count, "%s: nor opened", rig->fs);
+	check(status_number(rig, NULL, "failure_count") > 0, "%s: and the administrator is told", rig->fs);
+	snapshot_free(&after);
+	snapshot_free(&before);
+	agent_kill(rig);
+
+	/* As it was: recovered from where the record is.  Then the journal at the root can be used. */
+	check(hide(rig, true) && agent_start(rig, narrow->environment) && agent_settle(rig) &&
+		      is_taka(rig, "f") && !compare(rig, in(rig, "f"), SIZE, 1) && agent_settle(rig) &&
+		      agent_stop(rig),
+	      "%s: recovered from its own journal", rig->fs);
+	check(records_in(rig, "sub") == 0 && hide(rig, false) && agent_start(rig, NULL), "%s: emptied",
+	      rig->fs);
+	fd = open(in(rig, "f"), O_RDONLY | O_CLOEXEC);
+	check(fd >= 0 && plain_now(rig, fd) && records_in(rig, ".") == 1 && records_in(rig, "sub") == 0,
+	      "%s: then the journal at the root is used", rig->fs);
+	if (fd >= 0)
+		close(fd);
+	check(agent_settle(rig) && is_taka(rig, "f") && no_records(rig) && agent_stop(rig),
+	      "%s: sealed from the journal at the root", rig->fs);
+}
+
+void journal_tests(const char *fs)
+{
+	struct narrow narrow = {};
+	struct rig rig;
+
+	if (check(rig_up(&rig, fs, 320), "%s: set up for journals", fs)) {
+		if (check(narrow_up(&narrow, &rig), "%s: a mount of a directory", fs))
+			test_two_journals(&narrow);
+		narrow_down(&narrow);
+	}
+	rig_down(&rig);
+}
