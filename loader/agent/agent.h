@@ -245,6 +245,7 @@ struct tk_file {
 	struct tk_opener *waiting; /* oldest first */
 	unsigned int attempts;	   /* failed tries to seal, for the back-off */
 	bool settled_error;	   /* the failure was reported */
+	bool no_room;	  /* to seal it, when that was tried last: look for some first */
 	bool sync_failed; /* its plaintext could not be made durable once: never writable again */
 };
 
@@ -436,6 +437,7 @@ int tk_contents_seal(struct tk_agent *agent, struct tk_file *file);
 int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file);
 int tk_contents_writable(struct tk_agent *agent, struct tk_file *file);
 bool tk_nobody_has(int fd);
+bool tk_may_fit(int fd, uint64_t size);
 
 /* attributes.c */
 bool tk_same_mtime(const struct stat *st, const struct tk_record *record);

@@ -8,6 +8,7 @@
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/statvfs.h>
 
 #include "loader/agent/agent.h"
 #include "loader/agent/io.h"
@@ -73,4 +74,15 @@ bool tk_nobody_has(int fd)
 		return true;
 	}
 	return errno != EAGAIN && errno != EBUSY;
+}
+
+/*
+ * False when so many bytes surely do not fit on the filesystem, not even into what is kept for root.  True
+ * promises nothing.
+ */
+bool tk_may_fit(int fd, uint64_t size)
+{
+	struct statvfs fs;
+
+	return fstatvfs(fd, &fs) || !fs.f_blocks || !fs.f_frsize || fs.f_bfree >= size / fs.f_frsize;
 }

@@ -336,7 +336,7 @@ static int seal_unwritten(struct tk_agent *agent, struct tk_file *file, const st
 }
 
 /* Encrypts into a new record, which takes the place of the old one in the instant it is whole and durable. */
-static int seal_written(struct tk_agent *agent, struct tk_file *file, int *fd, const struct stat *st)
+static int encrypt_to_record(struct tk_agent *agent, struct tk_file *file, int fd, const struct stat *st)
 {
 	struct tk_record record = record_for(file, TK_RESTORE, st);
 	struct tk_params params = {
@@ -348,14 +348,18 @@ static int seal_written(struct tk_agent *agent, struct tk_file *file, int *fd, c
 	TK_AUTO_DRAFT draft = {.fd = -1};
 	int err;
 
-	err = tk_capability_read(*fd, &record.capability);
+	record.plain_size = (uint64_t)st->st_size;
+	err = tk_sealed_size(&params, record.plain_size, &record.payload_size);
+	/* Tried once, and each try would encrypt in vain until the disk is full. */
+	if (!err && file->no_room && !tk_may_fit(file->path, record.payload_size))
+		err = -ENOSPC;
+	if (!err)
+		err = tk_capability_read(fd, &record.capability);
 	if (!err)
 		err = tk_draft_new(file->volume, &draft);
-	if (err)
-		return err;
-	record.plain_size = (uint64_t)st->st_size;
-	err = tk_encrypt_fd(agent->keys, &params, *fd, 0, record.plain_size, draft.fd, TK_PAYLOAD, NULL, NULL,
-			    &record.payload_size);
+	if (!err)
+		err = tk_encrypt_fd(agent->keys, &params, fd, 0, record.plain_size, draft.fd, TK_PAYLOAD,
+				    NULL, NULL, &record.payload_size);
 	if (err)
 		return err;
 	err = tk_draft_commit(&draft, &record, true, file->has_record);
@@ -365,10 +369,19 @@ static int seal_written(struct tk_agent *agent, struct tk_file *file, int *fd, c
 		file->writable = false;
 		file->unsure = false;
 	}
+	return err;
+}
+
+static int seal_written(struct tk_agent *agent, struct tk_file *file, int *fd, const struct stat *st)
+{
+	int err = encrypt_to_record(agent, file, *fd, st);
+
+	file->no_room = err == -ENOSPC || err == -EDQUOT;
 	tk_fd_close(fd);
-	if (!err)
-		take_times(file, &file->record);
-	return err ? err : tk_contents_put_back(agent, file);
+	if (err)
+		return err;
+	take_times(file, &file->record);
+	return tk_contents_put_back(agent, file);
 }
 
 /* True when the file must not be encrypted: it is TAKA already (copied in, say), of a key that is known. */

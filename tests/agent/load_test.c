@@ -126,12 +126,71 @@ static void test_fairness(struct rig *rig)
 	check(agent_settle(rig) && no_records(rig), "%s: settled after large files", rig->fs);
 }
 
+/* ---------------------------------------------------------------- no room */
+
+#define BIG (20 << 20)
+#define LEFT (8 << 20)
+
+/* Leaves so much room that a seal gets under way, and too little for it to end. */
+static bool fill_disk(const char *path)
+{
+	static char zeros[1 << 20];
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	size_t piece = sizeof(zeros);
+	struct stat st;
+	bool good;
+
+	while (fd >= 0 && piece >= 4096)
+		if (write(fd, zeros, piece) < (ssize_t)piece)
+			piece /= 2;
+	good = fd >= 0 && !syncfs(fd) && !fstat(fd, &st) && !ftruncate(fd, st.st_size - LEFT) && !syncfs(fd);
+	if (fd >= 0)
+		close(fd);
+	return good;
+}
+
+/* A seal that has found no room once is not tried again before there is some: tries are many, bytes are none.
+ */
+static void test_no_room(struct rig *rig)
+{
+	struct fake_shared *shared = rig->shared;
+	uint64_t written;
+	char filler[160];
+	uint32_t seals;
+	long failures;
+	int held;
+
+	snprintf(filler, sizeof(filler), "%s/filler", rig->mount);
+	check(write_new(in(rig, "big"), BIG, 1) && agent_settle(rig) && is_taka(rig, "big"), "%s: big",
+	      rig->fs);
+	held = open(in(rig, "big"), O_RDWR | O_CLOEXEC);
+	check(held >= 0 && write_new(in(rig, "big"), BIG, 2) && !fsync(held), "%s: big rewritten", rig->fs);
+	failures = status_number(rig, NULL, "failure_count");
+	check(fill_disk(filler), "%s: disk filled", rig->fs);
+	close(held);
+	check(WAIT_FOR(status_number(rig, NULL, "failure_count") > failures), "%s: no room to seal", rig->fs);
+	seals = shared->seals;
+	written = shared->written;
+	check(WAIT_FOR(shared->seals >= seals + 4), "%s: sealing is tried again", rig->fs);
+	written = shared->written - written;
+	check(written < LEFT / 2, "%s: and not begun in vain: %llu bytes written", rig->fs,
+	      (unsigned long long)written);
+	check(!is_taka(rig, "big") && !compare(rig, in(rig, "big"), BIG, 2), "%s: big can be read meanwhile",
+	      rig->fs);
+	check(!unlink(filler), "%s: room again", rig->fs);
+	sync();
+	check(agent_settle(rig) && is_taka(rig, "big") && !compare(rig, in(rig, "big"), BIG, 2) &&
+		      agent_settle(rig) && no_records(rig),
+	      "%s: sealed when there is room", rig->fs);
+}
+
 void load_tests(const char *fs)
 {
 	struct rig rig;
 
 	if (check(rig_up(&rig, fs, 320) && agent_start(&rig, NULL), "%s: set up for load", fs)) {
 		test_fairness(&rig);
+		test_no_room(&rig);
 		check(agent_stop(&rig), "%s: load: stops in order", fs);
 	}
 	rig_down(&rig);
