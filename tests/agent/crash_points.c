@@ -10,6 +10,7 @@
  *
  * TK_UPTIME=S is how long ago the machine was booted, as the agent sees it, and
  * TK_RECORDS_AGE=S how much older than they are the records of the journal look.
+ * TK_CORES=N is how many the machine has.
  * What a test changes while the agent runs is in struct fake_shared.
  */
 #include <errno.h>
@@ -129,6 +130,14 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_now)
 		return __real_clock_gettime(clock, ret_now);
 	*ret_now = (struct timespec){.tv_sec = (time_t)wanted("TK_UPTIME")};
 	return 0;
+}
+
+long __real_sysconf(int name);
+long __wrap_sysconf(int name);
+long __wrap_sysconf(int name)
+{
+	return name == _SC_NPROCESSORS_ONLN && getenv("TK_CORES") ? (long)wanted("TK_CORES")
+								  : __real_sysconf(name);
 }
 
 int __real_fstatat64(int dir, const char *name, struct stat *ret_st, int flags);
