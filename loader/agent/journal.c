@@ -69,39 +69,54 @@ static uint32_t crc32(const void *buf, size_t len)
 	return ~crc;
 }
 
-/* Makes the vault, or finds it; refuses one that is not root's alone. */
+/* The vault in dir, when there is one; -EPERM: what has its name is not root's alone. */
+static int vault_in(int dir)
+{
+	TK_AUTO_FD fd = openat(dir, VAULT, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st))
+		return -errno;
+	return st.st_uid != 0 || st.st_mode & 077 ? -EPERM : tk_steal_fd(&fd);
+}
+
 int tk_vault_in_use(const char *point)
 {
-	TK_AUTO_TEXT path = NULL;
+	TK_AUTO_FD at = open(point, O_PATH | O_CLOEXEC);
+	TK_AUTO_FD fd = at < 0 ? -errno : vault_in(at);
 	struct dirent *entry;
 	int records = 0;
 	DIR *dir;
 
-	if (asprintf(&path, "%s/" VAULT, point) < 0)
-		return -ENOMEM;
-	dir = opendir(path);
+	/* Anybody may have made something of that name: not a vault, and no reason to refuse work. */
+	if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP || fd == -EPERM)
+		return 0;
+	if (fd < 0)
+		return fd;
+	dir = fdopendir(fd);
 	if (!dir)
-		return errno == ENOENT ? 0 : -errno;
-	while ((entry = readdir(dir)))
+		return -errno;
+	tk_steal_fd(&fd);
+	while (errno = 0, entry = readdir(dir))
 		records += *entry->d_name != '.';
+	if (errno)
+		records = -errno;
 	closedir(dir);
 	return records;
 }
 
+/* Makes the vault, or finds it. */
 int tk_vault_open(struct tk_volume *volume)
 {
 	TK_AUTO_FD fd = -1;
-	struct stat st;
 
 	if (volume->vault >= 0)
 		return 0;
 	if (mkdirat(volume->mount, VAULT, 0700) && errno != EEXIST)
 		return -errno;
-	fd = openat(volume->mount, VAULT, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st))
-		return -errno;
-	if (st.st_uid != 0 || st.st_mode & 077)
-		return -EPERM;
+	fd = vault_in(volume->mount);
+	if (fd < 0)
+		return fd;
 	/* The agent's own lock lies in /run, which another mount namespace may have another of. */
 	if (flock(fd, LOCK_EX | LOCK_NB))
 		return -EBUSY;

@@ -201,6 +201,11 @@ static int other_journal(struct tk_agent *agent, const struct tk_mounts *mounts,
 		if (mount->dev != chosen->dev || !strcmp(mount->root, chosen->root) || !is_on_top(mount))
 			continue;
 		records = tk_vault_in_use(mount->point);
+		if (records < 0) {
+			tk_report(agent, "%s: whether a journal lies here cannot be found out: %s", mount->point,
+				  tk_strerror(records));
+			return records;
+		}
 		if (records > 0) {
 			tk_report(agent, "%s: a journal with %d records lies here, but the one in use would be at %s; "
 					 "nothing on this filesystem is opened until it is empty or moved there",

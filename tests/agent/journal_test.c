@@ -112,14 +112,38 @@ static void test_two_journals(struct narrow *narrow)
 	      "%s: sealed from the journal at the root", rig->fs);
 }
 
+/* A directory of that name that anybody could have made is no journal, and must not keep an agent from work.
+ */
+static void test_not_a_journal(struct narrow *narrow)
+{
+	struct rig *rig = narrow->rig;
+	char vault[128], record[192];
+
+	snprintf(vault, sizeof(vault), "%s/.takakrypt", narrow->mount);
+	snprintf(record, sizeof(record), "%s/00000007-0000000000000007-00000007", vault);
+	/* The one that the test before has left is the agent's own. */
+	check(!rmdir(vault) && !mkdir(vault, 0755) && !chown(vault, 1000, 1000) && write_new(record, 10, 1),
+	      "%s: somebody's directory", rig->fs);
+	check(agent_start(rig, NULL) && !compare(rig, in(rig, "f"), SIZE, 1) && agent_settle(rig) &&
+		      agent_stop(rig),
+	      "%s: somebody's directory is no journal", rig->fs);
+	check(!chown(vault, 0, 0) && !chmod(vault, 0700) && agent_start(rig, NULL) &&
+		      WAIT_FOR(status_number(rig, "sweep", "rounds") > 0) &&
+		      status_number(rig, NULL, "failure_count") > 0,
+	      "%s: the same of root's alone would be one", rig->fs);
+	agent_kill(rig);
+}
+
 void journal_tests(const char *fs)
 {
 	struct narrow narrow = {};
 	struct rig rig;
 
 	if (check(rig_up(&rig, fs, 320), "%s: set up for journals", fs)) {
-		if (check(narrow_up(&narrow, &rig), "%s: a mount of a directory", fs))
+		if (check(narrow_up(&narrow, &rig), "%s: a mount of a directory", fs)) {
 			test_two_journals(&narrow);
+			test_not_a_journal(&narrow);
+		}
 		narrow_down(&narrow);
 	}
 	rig_down(&rig);
