@@ -437,7 +437,7 @@ int tk_contents_seal(struct tk_agent *agent, struct tk_file *file);
 int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file);
 int tk_contents_writable(struct tk_agent *agent, struct tk_file *file);
 bool tk_nobody_has(int fd);
-bool tk_may_fit(int fd, uint64_t size);
+int tk_room_take(int fd, uint64_t size);
 
 /* attributes.c */
 bool tk_same_mtime(const struct stat *st, const struct tk_record *record);

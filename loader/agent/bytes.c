@@ -8,7 +8,6 @@
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
-#include <sys/statvfs.h>
 
 #include "loader/agent/agent.h"
 #include "loader/agent/io.h"
@@ -77,12 +76,10 @@ bool tk_nobody_has(int fd)
 }
 
 /*
- * False when so many bytes surely do not fit on the filesystem, not even into what is kept for root.  True
- * promises nothing.
+ * Is there room for so many bytes in this empty file?  Then it is the file's from now on.  Asking statvfs(2)
+ * is not enough: on btrfs what it calls free may not be had for data.
  */
-bool tk_may_fit(int fd, uint64_t size)
+int tk_room_take(int fd, uint64_t size)
 {
-	struct statvfs fs;
-
-	return fstatvfs(fd, &fs) || !fs.f_blocks || !fs.f_frsize || fs.f_bfree >= size / fs.f_frsize;
+	return fallocate(fd, 0, 0, (off_t)size) && (errno == ENOSPC || errno == EDQUOT) ? -errno : 0;
 }

@@ -350,13 +350,13 @@ static int encrypt_to_record(struct tk_agent *agent, struct tk_file *file, int f
 
 	record.plain_size = (uint64_t)st->st_size;
 	err = tk_sealed_size(&params, record.plain_size, &record.payload_size);
-	/* Tried once, and each try would encrypt in vain until the disk is full. */
-	if (!err && file->no_room && !tk_may_fit(file->path, record.payload_size))
-		err = -ENOSPC;
 	if (!err)
 		err = tk_capability_read(fd, &record.capability);
 	if (!err)
 		err = tk_draft_new(file->volume, &draft);
+	/* Tried once, and each try would encrypt in vain until the disk is full. */
+	if (!err && file->no_room)
+		err = tk_room_take(draft.fd, TK_PAYLOAD + record.payload_size);
 	if (!err)
 		err = tk_encrypt_fd(agent->keys, &params, fd, 0, record.plain_size, draft.fd, TK_PAYLOAD,
 				    NULL, NULL, &record.payload_size);

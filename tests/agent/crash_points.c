@@ -107,6 +107,18 @@ ssize_t __wrap_pwrite64(int fd, const void *buf, size_t len, off_t offset)
 	return __real_pwrite64(fd, buf, len, offset);
 }
 
+int __real_fallocate64(int fd, int mode, off_t offset, off_t len);
+int __wrap_fallocate64(int fd, int mode, off_t offset, off_t len);
+int __wrap_fallocate64(int fd, int mode, off_t offset, off_t len)
+{
+	fake_step();
+	if (full()) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return __real_fallocate64(fd, mode, offset, len);
+}
+
 int __real_fsync(int fd);
 int __wrap_fsync(int fd);
 int __wrap_fsync(int fd)

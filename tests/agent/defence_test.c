@@ -218,12 +218,14 @@ static void test_capability(struct rig *rig)
 	check(agent_settle(rig) && is_taka(rig, "cap") && has_capability(in(rig, "cap")),
 	      "%s: capability after reading", rig->fs);
 	fd = open(in(rig, "cap"), O_RDONLY | O_CLOEXEC);
-	check(fd >= 0 && !removexattr(in(rig, "cap"), "security.capability"), "%s: taken while open", rig->fs);
+	check(fd >= 0 && !removexattr(in(rig, "cap"), "security.capability"), "%s: taken while open",
+	      rig->fs);
 	close(fd);
 	check(agent_settle(rig) && is_taka(rig, "cap") && !has_capability(in(rig, "cap")),
 	      "%s: a capability that was taken does not come back", rig->fs);
 	fd = open(in(rig, "cap"), O_WRONLY | O_CLOEXEC);
-	check(fd >= 0 && overwrite(fd, 10) && set_capability(in(rig, "cap")), "%s: given while open", rig->fs);
+	check(fd >= 0 && overwrite(fd, 10) && set_capability(in(rig, "cap")), "%s: given while open",
+	      rig->fs);
 	close(fd);
 	check(agent_settle(rig) && is_taka(rig, "cap") && has_capability(in(rig, "cap")),
 	      "%s: capability given to what was written", rig->fs);
