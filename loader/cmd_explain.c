@@ -297,21 +297,10 @@ static int explain(const struct request *request)
 {
 	struct tk_compiled *compiled = NULL;
 	struct tk_resolved *resolved = NULL;
-	struct tk_problems problems = {0};
-	int code = TK_EXIT_FAILED, r = tk_policy_load(request->policy, &compiled, &problems);
+	int code = tk_policy_open(request->policy, &compiled, &resolved);
 
-	/* What is unused or not here yet is `check`'s to tell. */
-	if (r == 0) {
-		tk_problems_free(&problems);
-		r = tk_resolve(compiled, &resolved, &problems);
-	}
-	if (r == 0)
+	if (code == TK_EXIT_DONE)
 		code = answer_request(compiled, resolved, request);
-	else if (problems.errors)
-		tk_problems_print(stderr, request->policy, &problems);
-	else
-		code = tk_fail_err("read", request->policy, r);
-	tk_problems_free(&problems);
 	tk_resolved_free(resolved);
 	tk_compiled_free(compiled);
 	return code;

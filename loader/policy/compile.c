@@ -244,6 +244,7 @@ int tk_policy_compile(const char *text, size_t len, struct tk_compiled **ret_com
 	struct tk_report report = {0};
 	struct tk_model model = {0};
 	struct tk_compiled *compiled = NULL;
+	int r;
 
 	tk_model_parse(&report, &model, text, len);
 	if (!report.problems.errors && !report.no_memory) {
@@ -254,25 +255,15 @@ int tk_policy_compile(const char *text, size_t len, struct tk_compiled **ret_com
 			report.no_memory = true;
 	}
 	tk_model_free(&model);
-	if (report.more &&
-	    tk_problem_add(&report.problems, false, "", "more errors follow; only the first %d are shown",
-			   TK_ERRORS_SHOWN) < 0)
-		report.no_memory = true;
-	if (report.no_memory) {
-		tk_problems_free(&report.problems);
+	r = tk_report_end(&report, ret_problems);
+	if (r < 0)
 		tk_compiled_free(compiled);
-		return -ENOMEM;
-	}
-	*ret_problems = report.problems;
-	if (report.problems.errors) {
-		tk_compiled_free(compiled);
-		return -EINVAL;
-	}
-	*ret_compiled = compiled;
-	return 0;
+	else
+		*ret_compiled = compiled;
+	return r;
 }
 
-int tk_policy_load(const char *path, struct tk_compiled **ret_compiled, struct tk_problems *ret_problems)
+int tk_text_read(const char *path, char **ret_text, size_t *ret_len)
 {
 	TK_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	TK_FREE char *text = NULL;
@@ -296,9 +287,22 @@ int tk_policy_load(const char *path, struct tk_compiled **ret_compiled, struct t
 		if (n < 0)
 			return -errno;
 		if (!n)
-			return tk_policy_compile(text, len, ret_compiled, ret_problems);
+			break;
 		len += (size_t)n;
 		if (len > FILE_MAX)
 			return -EFBIG;
 	}
+	*ret_text = text;
+	*ret_len = len;
+	text = NULL;
+	return 0;
+}
+
+int tk_policy_load(const char *path, struct tk_compiled **ret_compiled, struct tk_problems *ret_problems)
+{
+	TK_FREE char *text = NULL;
+	size_t len;
+	int r = tk_text_read(path, &text, &len);
+
+	return r < 0 ? r : tk_policy_compile(text, len, ret_compiled, ret_problems);
 }

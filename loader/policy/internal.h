@@ -75,6 +75,8 @@ __attribute__((format(printf, 3, 4))) void tk_error(struct tk_report *report, co
 						    const char *format, ...);
 __attribute__((format(printf, 3, 4))) void tk_warning(struct tk_report *report, const struct tk_place *at,
 						      const char *format, ...);
+/* Hands the problems over.  0, -EINVAL when there are errors, -ENOMEM with nothing handed over. */
+int tk_report_end(struct tk_report *report, struct tk_problems *ret_problems);
 /* A problem whose pointer is text already.  -ENOMEM. */
 __attribute__((format(printf, 4, 5))) int tk_problem_add(struct tk_problems *problems, bool warning,
 							 const char *pointer, const char *format, ...);

@@ -110,6 +110,8 @@ int tk_policy_compile(const char *text, size_t len, struct tk_compiled **ret_com
 /* The same from a file.  -errno of the reading, or as above.  A policy over 16 MiB is refused (-EFBIG). */
 int tk_policy_load(const char *path, struct tk_compiled **ret_compiled, struct tk_problems *ret_problems);
 void tk_compiled_free(struct tk_compiled *compiled); /* NULL is fine */
+/* A whole file, not terminated.  -EFBIG over 16 MiB, -errno.  The caller frees. */
+int tk_text_read(const char *path, char **ret_text, size_t *ret_len);
 
 /* ---------------------------------------------------------------- this machine */
 

@@ -107,6 +107,20 @@ void tk_warning(struct tk_report *report, const struct tk_place *at, const char 
 		report->no_memory = true;
 }
 
+int tk_report_end(struct tk_report *report, struct tk_problems *ret_problems)
+{
+	if (report->more &&
+	    tk_problem_add(&report->problems, false, "", "more errors follow; only the first %d are shown",
+			   TK_ERRORS_SHOWN) < 0)
+		report->no_memory = true;
+	if (report->no_memory) {
+		tk_problems_free(&report->problems);
+		return -ENOMEM;
+	}
+	*ret_problems = report->problems;
+	return report->problems.errors ? -EINVAL : 0;
+}
+
 /* ---------------------------------------------------------------- places */
 
 static void pointer_token(FILE *out, const char *key)
