@@ -38,6 +38,7 @@ int cmd_decrypt(int argc, char **argv);
 int cmd_encrypt(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_key(int argc, char **argv);
+int cmd_replay(int argc, char **argv);
 int cmd_test(int argc, char **argv);
 
 #endif

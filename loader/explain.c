@@ -125,6 +125,15 @@ static int groups_of_list(const char *list, gid_t **ret_gids, size_t *ret_count)
 	return 0;
 }
 
+static void join_user(const struct tk_resolved *resolved, const gid_t *gids, size_t count,
+		      struct tk_answer *answer)
+{
+	answer->gid_count = count;
+	member_join(answer->users, resolved->users, resolved->user_count, answer->uid);
+	for (size_t i = 0; i < count; i++)
+		member_join(answer->users, resolved->groups, resolved->group_count, gids[i]);
+}
+
 static int explain_user(const struct tk_resolved *resolved, const struct tk_question *question,
 			struct tk_answer *answer, const char **ret_on, const char **ret_why)
 {
@@ -147,14 +156,23 @@ static int explain_user(const struct tk_resolved *resolved, const struct tk_ques
 	}
 	if (r < 0)
 		return r == -ESRCH ? -EINVAL : r;
-	answer->gid_count = count;
-	member_join(answer->users, resolved->users, resolved->user_count, answer->uid);
-	for (size_t i = 0; i < count; i++)
-		member_join(answer->users, resolved->groups, resolved->group_count, gids[i]);
+	join_user(resolved, gids, count, answer);
 	return 0;
 }
 
 /* ---------------------------------------------------------------- through which program */
+
+static void join_executable(const struct tk_resolved *resolved, const struct tk_inode *exe,
+			    struct tk_answer *answer)
+{
+	for (size_t i = 0; i < resolved->process_count; i++) {
+		const struct tk_member_process *member = &resolved->processes[i];
+
+		if (member->exe.dev == exe->dev && member->exe.ino == exe->ino &&
+		    member->exe.igeneration == exe->igeneration)
+			sets_join(answer->processes, member->process.sets);
+	}
+}
 
 static int explain_process(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
 			   const struct tk_question *question, struct tk_answer *answer, const char **ret_on,
@@ -188,13 +206,7 @@ static int explain_process(const struct tk_compiled *compiled, const struct tk_r
 		*ret_why = strerror(-r);
 		return -EINVAL;
 	}
-	for (size_t i = 0; i < resolved->process_count; i++) {
-		const struct tk_member_process *member = &resolved->processes[i];
-
-		if (member->exe.dev == exe.dev && member->exe.ino == exe.ino &&
-		    member->exe.igeneration == exe.igeneration)
-			sets_join(answer->processes, member->process.sets);
-	}
+	join_executable(resolved, &exe, answer);
 	return 0;
 }
 
@@ -370,4 +382,55 @@ int tk_explain(const struct tk_compiled *compiled, const struct tk_resolved *res
 		return r;
 	explain_place(compiled, answer);
 	return answer->guarded ? explain_verdict(compiled, resolved, question, answer) : 0;
+}
+
+/* ---------------------------------------------------------------- what was recorded */
+
+/* The system's groups of a user whose own were not recorded; none when the user is unknown. */
+static int groups_of_uid(uint32_t uid, gid_t gid, gid_t **ret_gids, size_t *ret_count)
+{
+	const struct passwd *user = getpwuid(uid);
+	gid_t *alone;
+
+	if (user)
+		return groups_of_user(user, ret_gids, ret_count);
+	alone = malloc(sizeof(*alone));
+	if (!alone)
+		return -ENOMEM;
+	*alone = gid;
+	*ret_gids = alone;
+	*ret_count = 1;
+	return 0;
+}
+
+int tk_explain_recorded(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
+			const struct tk_recorded *recorded, struct tk_answer *answer)
+{
+	const struct tk_question question = {.exe = recorded->exe, .action = recorded->action};
+	_cleanup_free_ gid_t *gids = NULL;
+	const char *on, *why;
+	size_t count;
+	int r = 0;
+
+	answer->uid = recorded->uid;
+	if (recorded->gids) {
+		join_user(resolved, recorded->gids, recorded->gid_count, answer);
+	} else {
+		r = groups_of_uid(recorded->uid, recorded->gid, &gids, &count);
+		if (r < 0)
+			return r;
+		join_user(resolved, gids, count, answer);
+	}
+	if (question.exe)
+		r = explain_process(compiled, resolved, &question, answer, &on, &why);
+	if (!question.exe || r == -EINVAL)
+		join_executable(resolved, &recorded->exe_inode, answer);
+	else if (r < 0)
+		return r;
+	/* As the kernel told it: real when it was recorded, whatever lies there now. */
+	answer->path = strdup(recorded->path);
+	if (!answer->path)
+		return -ENOMEM;
+	explain_place(compiled, answer);
+	return answer->guarded ? explain_verdict(compiled, resolved, &question, answer) : 0;
 }

@@ -50,4 +50,19 @@ int tk_explain(const struct tk_compiled *compiled, const struct tk_resolved *res
 	       const char **ret_why);
 void tk_answer_free(struct tk_answer *answer);
 
+/* Who did what, as an audit event has it: numbers for names, a path as it was. */
+struct tk_recorded {
+	uint32_t uid, gid;
+	const gid_t *gids; /* gid among them; NULL: the system's for the user */
+	size_t gid_count;
+	const char *exe;	   /* NULL: known by its inode alone */
+	struct tk_inode exe_inode; /* counts where exe is NULL */
+	const char *path;	   /* absolute */
+	uint32_t action;
+};
+
+/* The same answer to it.  -errno; *answer begins as zeros; tk_answer_free() in either case. */
+int tk_explain_recorded(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
+			const struct tk_recorded *recorded, struct tk_answer *answer);
+
 #endif

@@ -25,6 +25,7 @@ static const struct verb {
 	{"check", "check policies without loading them", cmd_check},
 	{"explain", "tell what a policy says to one access, and why", cmd_explain},
 	{"test", "hold a policy against the cases it was written for", cmd_test},
+	{"replay", "what a policy would change about what was recorded", cmd_replay},
 	{"doctor", "is this machine ready, and what to change", cmd_doctor},
 	{"encrypt", "encrypt files", cmd_encrypt},
 	{"decrypt", "decrypt files", cmd_decrypt},

@@ -15,7 +15,7 @@
  *	journal.c	the records that make these moves safe
  *	recover.c	completes or undoes what an earlier agent left
  *	sweep.c		finds what still lies as plaintext
- *	events.c	audit events as lines; log.c what went wrong
+ *	events.c	audit events as lines, with subject.c; log.c what went wrong
  *	control.c	the socket; status.c what it answers; client.c the other end
  *
  * Locks.  agent->lock guards the table, the queues and the fields of a file

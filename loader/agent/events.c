@@ -14,6 +14,7 @@
 #include <cjson/cJSON.h>
 
 #include "loader/agent/agent.h"
+#include "loader/agent/subject.h"
 
 #define USERS 64 /* remembered names; a look-up may ask a server far away */
 
@@ -125,19 +126,6 @@ static void add_time(cJSON *json, uint64_t boot_ns)
 	cJSON_AddStringToObject(json, "time", stamp);
 }
 
-static void add_exe(cJSON *json, const struct tk_event *event)
-{
-	char link[32], exe[512];
-	ssize_t n;
-
-	snprintf(link, sizeof(link), "/proc/%u/exe", event->pid);
-	n = readlink(link, exe, sizeof(exe) - 1);
-	if (n > 0) { /* else it has ended */
-		exe[n] = '\0';
-		cJSON_AddStringToObject(json, "exe", exe);
-	}
-}
-
 /* "data_read", or "data_read,data_write" where an open asked for both and neither was looked at alone. */
 static void add_actions(cJSON *json, uint32_t actions)
 {
@@ -172,6 +160,8 @@ char *tk_event_json(const struct tk_event *event, const char *guard_path, const 
 		cJSON_AddStringToObject(json, "mode", "monitor");
 	add_actions(json, event->action);
 	cJSON_AddStringToObject(json, "path", path ? path : "?");
+	if (event->path_len >= TK_EVENT_PATH)
+		cJSON_AddBoolToObject(json, "path_cut", true);
 	cJSON_AddStringToObject(json, "guard", guard_name);
 	cJSON_AddNumberToObject(json, "uid", event->uid);
 	if (*user_name(event->uid))
@@ -182,7 +172,7 @@ char *tk_event_json(const struct tk_event *event, const char *guard_path, const 
 	cJSON_AddNumberToObject(json, "pid", event->pid);
 	memcpy(comm, event->comm, TK_COMM_LEN);
 	cJSON_AddStringToObject(json, "comm", comm);
-	add_exe(json, event);
+	tk_subject_add(json, event);
 	if (event->rule != TK_NO_RULE_INDEX)
 		cJSON_AddNumberToObject(json, "rule", event->rule);
 	cJSON_AddBoolToObject(json, "apply_key", event->effects & TK_APPLY_KEY);

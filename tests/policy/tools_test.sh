@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# tests/policy/tools_test.sh - what makes changing a policy safe, as a person uses it: `test`.
+# tests/policy/tools_test.sh - what makes changing a policy safe, as a person uses it: `test`, `replay`.
 #
 # usage: tools_test.sh TAKAKRYPT-BPF
 set -u
@@ -112,6 +112,72 @@ expect "test: no file" 1 'none.json' "$command" test policy.json none.json
 expect "test: no policy" 1 'none.json' "$command" test none.json cases.json
 expect "test: usage" 2 'expected a POLICY' "$command" test policy.json
 expect "test: help" 0 'EXIT CODES' "$command" help test
+
+# ------------------------------------------------------------------ replay
+# event VERDICT ACTION PATH UID EXE [MORE]: a line as `events --json` prints it
+event() {
+	printf '{"time":"2026-01-02T03:04:05.678Z","verdict":"%s","action":"%s","path":"%s","guard":"outer","uid":%s,' \
+		"$1" "$2" "$dir/$3" "$4"
+	printf '"gid":7,"groups":[7],"pid":1,"comm":"x","exe":"%s","apply_key":%s,"reason":"by_rule","rule":0,"result":0%s}\n' \
+		"$5" "$([ "$1" = permit ] && echo true || echo false)" "${6:+,$6}"
+}
+replayed() { "$command" replay "$@" policy.json events.jsonl; }
+event permit data_write guarded/a 4001 /bin/cat >events.jsonl
+event deny data_read guarded/a 4002 /bin/cat >>events.jsonl
+expect "replay: nothing would change" 0 '2 events, 2 unchanged' replayed
+event permit data_read guarded/b 4002 /bin/cat >>events.jsonl
+event permit data_read guarded/c 4002 /bin/cat >>events.jsonl
+expect "replay: would be denied" 3 'permit to deny: 2' replayed
+expect "replay: by guard point and rule, counted" 3 '    outer, no_rule: 2' replayed
+expect "replay: an example" 3 "data_read $dir/guarded/b by uid 4002 in /bin/cat (line 3)" replayed
+event permit key_op guarded/a 4001 /bin/cat >events.jsonl
+expect "replay: the rule" 3 'outer, rule 2 (key_op → deny): 1' replayed
+event permit data_read guarded/a.draft 4001 /bin/cat >events.jsonl
+expect "replay: the key would be lost" 3 'plaintext to stored: 1' replayed
+event permit list guarded/inner 4001 /bin/cat >events.jsonl
+expect "replay: a directory has no view" 0 '1 event, 1 unchanged' replayed
+event deny data_read guarded/inner/a 4002 /bin/cat >events.jsonl
+event deny data_read guarded/a 4001 /bin/cat >>events.jsonl
+expect "replay: would be permitted" 0 'deny to permit: 2' replayed
+expect "replay: by the innermost guard point" 0 'inner, rule 0 (read → permit): 1' replayed
+event permit data_read elsewhere/a 4002 /bin/cat >events.jsonl
+expect "replay: not guarded any more" 0 '    outer, outside every guard point: 1' replayed
+event permit data_read guarded/a 4001 /no/such/editor >events.jsonl
+expect "replay: a program that is not here" 0 '1 unchanged' replayed
+event permit data_read guarded/a 4003 /bin/cat '"groups":[4100]' | sed 's/"groups":.7.,//' >events.jsonl
+expect "replay: by a group" 0 '1 unchanged' replayed
+event permit data_read guarded/a 4003 /bin/cat | sed 's/"groups":.7.,//' >events.jsonl
+expect "replay: groups that were not recorded" 3 'of 1 the groups were not recorded' replayed
+inode=$(stat -Lc %i /bin/cat)
+event permit data_read guarded/a 4001 /bin/cat "\"exe_inode\":\"1:$inode:0\"" | sed 's|"exe":"/bin/cat",||' >events.jsonl
+expect "replay: another inode of that number is another program" 3 'permit to deny: 1' replayed
+event permit data_read guarded/a 4001 '' >events.jsonl
+expect "replay: no program" 0 'outer, the program was not recorded: 1' replayed
+event permit data_read guarded/a 4001 /bin/cat '"path_cut":true' >events.jsonl
+expect "replay: a cut path" 0 'outer, the path was cut: 1' replayed
+event deny data_read,data_write guarded/a 4001 /bin/cat | sed 's/by_rule/other_view/' >events.jsonl
+expect "replay: not decided by a rule" 0 'outer, other_view: 1' replayed
+event permit data_read guarded/a 4001 /bin/cat | tee events.jsonl | cut -c1-99 >>events.jsonl
+event deny data_read guarded/a 4002 /bin/cat >>events.jsonl
+expect "replay: a line that is cut" 1 'events.jsonl: line 2 is no event: no JSON object' replayed
+expect "replay: the others count" 1 '2 events, 2 unchanged' replayed
+for key in verdict action path guard uid gid reason; do
+	event permit data_read guarded/a 4001 /bin/cat | sed "s/\"$key\"/\"x\"/" >events.jsonl
+	expect "replay: without $key" 1 'line 1 is no event' replayed
+done
+event permit data_read guarded/a 4001 /bin/cat '"uid":"x"' | sed 's/"uid":4001,//' >events.jsonl
+expect "replay: a uid that is no number" 1 'line 1 is no event: "uid" or "gid"' replayed
+: >events.jsonl
+expect "replay: nothing recorded" 0 '0 events' replayed
+{ event permit data_read guarded/a 4002 /bin/cat; event permit data_read guarded/a 4002 /bin/cat; } >events.jsonl
+expect "replay: standard input" 3 'permit to deny: 2' sh -c "'$command' replay policy.json - <events.jsonl"
+replayed --json >out.json
+expect "replay --json" 0 "2 permit_to_deny outer None 2 1" python3 -c \
+	'import json; a = json.load(open("out.json")); c = a["changes"][0]
+print(a["events"], c["change"], c["guard_point"], c["rule"], c["count"], c["example"]["line"])'
+expect "replay: no file" 1 'none.jsonl' "$command" replay policy.json none.jsonl
+expect "replay: usage" 2 'expected a POLICY' "$command" replay policy.json
+expect "replay: help" 0 'EXIT CODES' "$command" help replay
 
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]
