@@ -26,6 +26,7 @@ enum tk_exit {
 /* argv[0] is the verb.  Each returns an enum tk_exit and answers --help on stdout. */
 int cmd_agent(int argc, char **argv);
 int cmd_check(int argc, char **argv);
+int cmd_diff(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_events(int argc, char **argv);
 int cmd_explain(int argc, char **argv);

@@ -319,6 +319,13 @@ static __u32 verdict_beforehand(const struct tk_resolved *resolved, const struct
 	return 0;
 }
 
+uint32_t tk_verdict_of_sets(const struct tk_compiled *compiled, const struct tk_policy *policy,
+			    struct tk_request *request)
+{
+	in_force = compiled;
+	return tk_decide(request, policy);
+}
+
 static struct tk_miss miss_of(const struct tk_rule *rule, const struct tk_request *request)
 {
 	struct tk_miss miss = {.rule = rule, .action = !(rule->actions & request->action)};
@@ -343,9 +350,8 @@ static int explain_verdict(const struct tk_compiled *compiled, const struct tk_r
 	memcpy(request.users, answer->users, sizeof(request.users));
 	memcpy(request.processes, answer->processes, sizeof(request.processes));
 	memcpy(request.resources, answer->resources, sizeof(request.resources));
-	in_force = compiled;
 	if (!verdict)
-		verdict = tk_decide(&request, policy);
+		verdict = tk_verdict_of_sets(compiled, policy, &request);
 	answer->effects = TK_VERDICT_EFFECTS(verdict);
 	answer->reason = TK_VERDICT_REASON(verdict);
 	if (answer->reason != TK_BY_RULE && answer->reason != TK_NO_RULE)

@@ -50,6 +50,10 @@ int tk_explain(const struct tk_compiled *compiled, const struct tk_resolved *res
 	       const char **ret_why);
 void tk_answer_free(struct tk_answer *answer);
 
+/* The verdict (TK_VERDICT) of one of the policies on a subject and a resource given as sets; not thread-safe. */
+uint32_t tk_verdict_of_sets(const struct tk_compiled *compiled, const struct tk_policy *policy,
+			    struct tk_request *request);
+
 /* Who did what, as an audit event has it: numbers for names, a path as it was. */
 struct tk_recorded {
 	uint32_t uid, gid;

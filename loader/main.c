@@ -26,6 +26,7 @@ static const struct verb {
 	{"explain", "tell what a policy says to one access, and why", cmd_explain},
 	{"test", "hold a policy against the cases it was written for", cmd_test},
 	{"replay", "what a policy would change about what was recorded", cmd_replay},
+	{"diff", "what two policies decide differently", cmd_diff},
 	{"doctor", "is this machine ready, and what to change", cmd_doctor},
 	{"encrypt", "encrypt files", cmd_encrypt},
 	{"decrypt", "decrypt files", cmd_decrypt},

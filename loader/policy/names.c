@@ -65,6 +65,11 @@ uint32_t tk_action_parse(const char *name)
 	return word ? word->bits : 0;
 }
 
+const char *tk_mode_name(uint32_t mode)
+{
+	return mode == TK_MONITOR ? "monitor" : "enforce";
+}
+
 const char *tk_reason_name(uint32_t reason)
 {
 	static const char *const names[] = {

@@ -161,6 +161,7 @@ const char *tk_action_name(uint32_t action);
 /* A single action's bit, 0 if there is none of that name. */
 uint32_t tk_action_parse(const char *name);
 const char *tk_reason_name(uint32_t reason);
+const char *tk_mode_name(uint32_t mode);
 
 /*
  * The guard points whose path pattern `path` lies in or is (absolute and normalised): the innermost one,

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# tests/policy/tools_test.sh - what makes changing a policy safe, as a person uses it: `test`, `replay`.
+# tests/policy/tools_test.sh - what makes changing a policy safe, as a person uses it: `test`, `replay`, `diff`.
 #
 # usage: tools_test.sh TAKAKRYPT-BPF
 set -u
@@ -178,6 +178,90 @@ print(a["events"], c["change"], c["guard_point"], c["rule"], c["count"], c["exam
 expect "replay: no file" 1 'none.jsonl' "$command" replay policy.json none.jsonl
 expect "replay: usage" 2 'expected a POLICY' "$command" replay policy.json
 expect "replay: help" 0 'EXIT CODES' "$command" help replay
+
+# ------------------------------------------------------------------ diff
+# changed EXPRESSION: policy.json through jq into new.json
+changed() { jq "$1" policy.json >new.json; }
+diffs() { "$command" diff "$@" policy.json new.json; }
+nothing() { expect "diff: nothing: $1" 0 '' diffs; same "diff: nothing is said: $1" '' "$(diffs)"; }
+same() { # LABEL EXPECTED ACTUAL
+	if [ "$2" = "$3" ]; then passed=$((passed + 1)) && echo "ok $1"
+	else failed=$((failed + 1)) && echo "not ok $1: expected '$2', got '$3'"; fi
+}
+# The rules of p: 0 staff in editors not on drafts, 1 staff on drafts, 2 nobody key_op.
+R=.policies.p.rules
+changed .
+nothing "itself"
+changed "$R[0].actions = [\"all_ops\"] | $R |= [.[2]] + .[0:2]"
+nothing "key_op denied first"
+changed '.user_sets = {"old hands": .user_sets.staff} | .policies.p.rules[0:2] |= map(.users = ["old hands"])'
+nothing "another name"
+changed '.user_sets = {"a": {"users": ["4001"]}, "b": {"groups": ["4100"]}} | .policies.p.rules[0:2] |= map(.users = ["b", "a"])'
+nothing "a set in two"
+changed "$R |= .[0:1] + [.[0] | .users = \"staff\"] + .[1:]"
+nothing "a rule twice"
+changed '.resource_sets.drafts.paths = ["**/*.draft", "a/*.draft"]'
+nothing "another pattern for the same"
+changed '.process_sets.more = {"processes": [{"path": "/bin/cat"}]} | .policies.p.rules[0].processes = ["more", "editors"]'
+nothing "a program twice"
+changed '.guard_points[0].name = "OUTER" | .guard_points |= reverse'
+nothing "the name and the order of guard points"
+
+changed "$R[0].actions -= [\"write\"]"
+expect "diff: lost" 3 'outer: staff in editors on other paths: create, delete, rename, link, set_attr permit → deny (audited)' diffs
+changed "$R[0].actions = [\"read\", \"create\", \"delete\", \"rename\", \"link\", \"set_attr\"]"
+same "diff: from what to what" \
+	'outer: staff in editors on other paths: data_write permit+apply_key → deny (audited)' "$(diffs)"
+changed "$R[0].effects -= [\"apply_key\"]"
+expect "diff: the key" 3 'data_read, data_write, execute permit+apply_key → permit' diffs
+expect "diff: only where there are contents" 3 'outer' diffs
+same "diff: one line" 1 "$(diffs | wc -l)"
+changed "$R[1].effects = [\"permit\"]"
+same "diff: what is audited" 'outer: staff on drafts: data_read permit (audited) → permit' "$(diffs)"
+changed "$R[1] |= del(.users)"
+same "diff: for all others" 'outer: anybody else on drafts: data_read deny (audited) → permit (audited)' "$(diffs)"
+changed "$R += [{\"actions\": [\"list\"], \"effects\": [\"permit\"]}]"
+same "diff: everybody but" 'outer: anybody else: list deny (audited) → permit
+outer: staff in other programs: list deny (audited) → permit
+outer: staff in editors on drafts: list deny (audited) → permit' "$(diffs)"
+changed '.user_sets.staff.users = ["4001", "4002"]'
+expect "diff: somebody joins" 3 'outer: uid 4002 [none → staff] in editors on other paths: ' diffs
+changed '.user_sets.staff = {"groups": ["4100"]}'
+expect "diff: somebody leaves" 3 'outer: uid 4001 [staff → none] on drafts: data_read permit (audited) → deny (audited)' diffs
+changed '.process_sets.editors.processes += [{"path": "/usr/bin/vim*"}]'
+expect "diff: another program" 3 'outer: staff in /usr/bin/vim* [none → editors] on other paths' diffs
+changed '.resource_sets.drafts.paths = ["*.draft", "*.tmp"]'
+expect "diff: another pattern, an example" 3 '.tmp [none → drafts]: ' diffs
+changed '.guard_points[1].mode = "enforce"'
+same "diff: the mode" 'inner: mode monitor → enforce' "$(diffs)"
+changed '.keys.k.path = "/l"'
+same "diff: the key's place" 'outer: key k (file /k) → k (file /l)' "$(diffs)"
+changed '.policies.p.algorithm = "chacha20-poly1305"'
+same "diff: the algorithm" 'outer: algorithm aes-256-gcm → chacha20-poly1305' "$(diffs)"
+changed '.guard_points[1].path = "/elsewhere"'
+same "diff: guard points" "inner: guard point removed: $dir/guarded/inner
+inner: guard point added: /elsewhere" "$(diffs)"
+# Only who is in both sets sees the order of two rules.
+jq '.user_sets.boss = {"groups": ["4200"]} | .policies.p.rules |= [{"users": "boss", "actions": ["all_ops"], "effects": ["deny"]}] + .' \
+	policy.json >both.json && cp policy.json kept.json && cp both.json policy.json
+changed '.policies.p.rules |= [.[1], .[0]] + .[2:]'
+expect "diff: two rules in the other order" 3 'outer: staff and boss in editors on other paths: ' diffs
+changed '.policies.p.rules |= [.[0]] + [.[1], .[3], .[2]]'
+nothing "two rules that never meet"
+cp kept.json policy.json
+changed "$R[1] |= del(.users)"
+diffs --json >out.json
+expect "diff --json" 0 "verdict outer deny (audited) permit (audited) ['data_read'] None None drafts" python3 -c \
+	'import json; a = json.load(open("out.json"))[0]
+print(a["kind"], a["guard_point"], a["old"], a["new"], a["actions"], a["users"][0]["example"], a["programs"], a["paths"][0]["new"])'
+changed .
+same "diff --json: nothing" '[]' "$(diffs --json | tr -d '\n\t ')"
+jq '.user_sets = ([range(14) | {"key": "s\(.)", "value": {"groups": ["\(5000 + .)"]}}] | from_entries)
+	| .policies.p.rules |= [range(14) as $i | .[1] | .users = "s\($i)"] + [.[2]]' policy.json >new.json
+expect "diff: too much to compare" 1 'make too many combinations; compare policies with fewer sets' diffs
+expect "diff: no file" 1 'none.json' "$command" diff policy.json none.json
+expect "diff: usage" 2 'expected two policies' "$command" diff policy.json
+expect "diff: help" 0 'EXIT CODES' "$command" help diff
 
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * loader/classes.c - finds the classes of users and of programs: from what the
+ * sets' entries say, atoms; from atoms that may hold together, classes.  Those of
+ * paths are in class_paths.c.
+ */
+#include "loader/classes.h"
+#include "loader/util.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <string.h>
+
+/* One entry of a set, or the same one in several sets of both policies. */
+struct atom {
+	char *key; /* equal entries have equal keys; also how it is shown */
+	bool alone; /* excludes every other such: a uid, a path without a glob */
+	const struct tk_process_spec *process; /* NULL: a user or a group */
+	uint64_t sets[TK_SIDES][TK_SET_WORDS];
+};
+
+struct atoms {
+	struct atom *items;
+	size_t count;
+};
+
+static void atoms_free(struct atoms *atoms)
+{
+	for (size_t i = 0; i < atoms->count; i++)
+		free(atoms->items[i].key);
+	free(atoms->items);
+}
+#define _cleanup_atoms_ _cleanup_(atoms_free)
+
+/* Takes over the key. */
+static int atom_add(struct atoms *atoms, char *key, bool alone, const struct tk_process_spec *process, int side,
+		    uint32_t set)
+{
+	size_t i = 0;
+	struct atom *larger;
+
+	if (!key)
+		return -ENOMEM;
+	while (i < atoms->count && strcmp(atoms->items[i].key, key))
+		i++;
+	if (i == atoms->count) {
+		larger = reallocarray(atoms->items, i + 1, sizeof(*larger));
+		if (!larger) {
+			free(key);
+			return -ENOMEM;
+		}
+		atoms->items = larger;
+		larger[atoms->count++] = (struct atom){.key = TK_TAKE_PTR(key), .alone = alone, .process = process};
+	}
+	free(key);
+	atoms->items[i].sets[side][set / 64] |= 1ull << (set % 64);
+	return 0;
+}
+
+/* Drops what the mask leaves nothing of. */
+static void atoms_mask(struct atoms *atoms, const struct tk_class_mask *mask)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < atoms->count; i++) {
+		struct atom *atom = &atoms->items[i];
+		uint64_t any = 0;
+
+		for (int word = 0; word < TK_SIDES * TK_SET_WORDS; word++)
+			any |= (&atom->sets[0][0])[word] &= (&mask->sets[0][0])[word];
+		if (any)
+			atoms->items[kept++] = *atom;
+		else
+			free(atom->key);
+	}
+	atoms->count = kept;
+}
+
+/* ---------------------------------------------------------------- from atoms to classes */
+
+void tk_classes_free(struct tk_classes *classes)
+{
+	for (size_t i = 0; i < classes->count; i++)
+		free(classes->items[i].example);
+	free(classes->items);
+	*classes = (struct tk_classes){0};
+}
+
+/* Some atoms that may hold together: `atom` and those of the combination before. */
+struct combination {
+	uint32_t before; /* 0: the empty one */
+	uint32_t atom;
+	uint64_t sets[TK_SIDES][TK_SET_WORDS];
+};
+#define COMBINATIONS_MAX 65536
+
+struct join {
+	const struct atoms *atoms;
+	bool (*together)(const struct atom *a, const struct atom *b);
+	struct combination *items; /* the first is empty */
+	size_t count;
+	struct tk_classes classes;
+};
+
+/* "uid 1001 + gid 2001"; NULL for the empty one. */
+static int example_of(const struct join *join, size_t index, char **ret_example)
+{
+	_cleanup_free_ char *text = NULL;
+
+	for (; index; index = join->items[index].before) {
+		const char *key = join->atoms->items[join->items[index].atom].key;
+		char *longer;
+
+		if (asprintf(&longer, "%s%s%s", key, text ? " + " : "", text ?: "") < 0)
+			return -ENOMEM;
+		free(text);
+		text = longer;
+	}
+	*ret_example = TK_TAKE_PTR(text);
+	return 0;
+}
+
+static int class_add(struct join *join, size_t index)
+{
+	struct tk_classes *classes = &join->classes;
+	const struct combination *combination = &join->items[index];
+	struct tk_class *larger, class = {0};
+	int r;
+
+	for (size_t i = 0; i < classes->count; i++) {
+		if (!memcmp(classes->items[i].sets, combination->sets, sizeof(combination->sets)))
+			return 0;
+	}
+	if (classes->count == TK_CLASSES_MAX)
+		return -E2BIG;
+	larger = reallocarray(classes->items, classes->count + 1, sizeof(*larger));
+	if (!larger)
+		return -ENOMEM;
+	classes->items = larger;
+	memcpy(class.sets, combination->sets, sizeof(class.sets));
+	r = example_of(join, index, &class.example);
+	if (r == 0)
+		larger[classes->count++] = class;
+	return r;
+}
+
+/* Adds an atom to a combination, if it may hold beside it and makes a difference. */
+static int extend(struct join *join, size_t index, uint32_t added)
+{
+	const struct atom *atom = &join->atoms->items[added];
+	struct combination *fresh = &join->items[join->count];
+
+	for (size_t i = index; i; i = join->items[i].before) {
+		if (!join->together(&join->atoms->items[join->items[i].atom], atom))
+			return 0;
+	}
+	*fresh = (struct combination){.before = (uint32_t)index, .atom = added};
+	for (int word = 0; word < TK_SIDES * TK_SET_WORDS; word++)
+		(&fresh->sets[0][0])[word] =
+			(&join->items[index].sets[0][0])[word] | (&atom->sets[0][0])[word];
+	/* Those with this atom and without what makes it idle are combinations, too. */
+	if (!memcmp(fresh->sets, join->items[index].sets, sizeof(fresh->sets)))
+		return 0;
+	join->count++;
+	return class_add(join, join->count - 1);
+}
+
+static int classes_join(const struct atoms *atoms, bool (*together)(const struct atom *a, const struct atom *b),
+			struct tk_classes *ret_classes)
+{
+	_cleanup_free_ struct combination *items = calloc(COMBINATIONS_MAX, sizeof(*items));
+	struct join join = {.atoms = atoms, .together = together, .items = items, .count = 1};
+	int r = items ? class_add(&join, 0) : -ENOMEM;
+
+	/* In the order of their size, so that a class is shown by as few atoms as can be. */
+	for (size_t i = 0; !r && i < join.count; i++) {
+		for (uint32_t next = i ? items[i].atom + 1 : 0; !r && next < atoms->count; next++)
+			r = join.count == COMBINATIONS_MAX ? -E2BIG : extend(&join, i, next);
+	}
+	if (r)
+		tk_classes_free(&join.classes);
+	else
+		*ret_classes = join.classes;
+	return r;
+}
+
+/* ---------------------------------------------------------------- users */
+
+static char *user_key(const struct tk_user_spec *spec)
+{
+	const struct passwd *user = spec->group ? NULL : getpwnam(spec->name);
+	const struct group *group = spec->group ? getgrnam(spec->name) : NULL;
+	char *key;
+
+	if ((user ? asprintf(&key, "uid %u", user->pw_uid)
+	     : group ? asprintf(&key, "gid %u", group->gr_gid)
+		     : asprintf(&key, "%s %s", spec->group ? "gid" : "uid", spec->name)) < 0)
+		return NULL;
+	return key;
+}
+
+static bool users_together(const struct atom *a, const struct atom *b)
+{
+	return !a->alone || !b->alone;
+}
+
+int tk_classes_of_users(const struct tk_compiled *const sides[TK_SIDES], const struct tk_class_mask *mask,
+			struct tk_classes *ret_classes)
+{
+	_cleanup_atoms_ struct atoms atoms = {0};
+
+	for (int side = 0; side < TK_SIDES; side++) {
+		for (size_t i = 0; i < sides[side]->user_count; i++) {
+			const struct tk_user_spec *spec = &sides[side]->users[i];
+			int r = atom_add(&atoms, user_key(spec), !spec->group, NULL, side, spec->set);
+
+			if (r < 0)
+				return r;
+		}
+	}
+	atoms_mask(&atoms, mask);
+	return classes_join(&atoms, users_together, ret_classes);
+}
+
+/* ---------------------------------------------------------------- programs */
+
+static bool is_literal(const struct tk_process_spec *spec)
+{
+	return spec->path && !spec->name && !spec->has_sha256 && !strpbrk(spec->path, "*?[\\");
+}
+
+static char *process_key(const struct tk_process_spec *spec)
+{
+	char digest[65] = "", *key;
+
+	if (is_literal(spec)) {
+		key = realpath(spec->path, NULL);
+		return key ? key : strdup(spec->path);
+	}
+	for (int i = 0; spec->has_sha256 && i < 32; i++)
+		sprintf(digest + 2 * i, "%02x", spec->sha256[i]);
+	if (asprintf(&key, "%s%s%s%s%s", spec->path ?: "", spec->name ? " named " : "", spec->name ?: "",
+		     *digest ? " sha256 " : "", digest) < 0)
+		return NULL;
+	return key;
+}
+
+/* False when the texts before the first special character already differ. */
+static bool beginnings_meet(const char *a, const char *b)
+{
+	size_t x = strcspn(a, "*?[\\"), y = strcspn(b, "*?[\\");
+
+	return !strncmp(a, b, x < y ? x : y);
+}
+
+static bool programs_together(const struct atom *a, const struct atom *b)
+{
+	const struct tk_process_spec *x = a->process, *y = b->process;
+	const char *literal = a->alone ? a->key : b->key;
+	const struct tk_process_spec *other = a->alone ? y : x;
+
+	if (a->alone && b->alone)
+		return false;
+	if (a->alone || b->alone) {
+		if (other->path && !tk_glob_match(other->path, literal))
+			return false;
+		return !other->name || beginnings_meet(other->name, strrchr(literal, '/') + 1);
+	}
+	if (x->has_sha256 && y->has_sha256 && memcmp(x->sha256, y->sha256, sizeof(x->sha256)))
+		return false;
+	return (!x->path || !y->path || beginnings_meet(x->path, y->path)) &&
+	       (!x->name || !y->name || beginnings_meet(x->name, y->name));
+}
+
+/* A path without a glob is in the sets of all globs that match it, always. */
+static void literals_complete(struct atoms *atoms)
+{
+	for (size_t i = 0; i < atoms->count; i++) {
+		for (size_t j = 0; j < atoms->count; j++) {
+			struct atom *literal = &atoms->items[i];
+			const struct atom *glob = &atoms->items[j];
+
+			if (!literal->alone || glob->alone || glob->process->name || glob->process->has_sha256 ||
+			    !tk_glob_match(glob->process->path, literal->key))
+				continue;
+			for (int word = 0; word < TK_SIDES * TK_SET_WORDS; word++)
+				(&literal->sets[0][0])[word] |= (&glob->sets[0][0])[word];
+		}
+	}
+}
+
+int tk_classes_of_programs(const struct tk_compiled *const sides[TK_SIDES], const struct tk_class_mask *mask,
+			   struct tk_classes *ret_classes)
+{
+	_cleanup_atoms_ struct atoms atoms = {0};
+
+	for (int side = 0; side < TK_SIDES; side++) {
+		for (size_t i = 0; i < sides[side]->process_count; i++) {
+			const struct tk_process_spec *spec = &sides[side]->processes[i];
+			int r = atom_add(&atoms, process_key(spec), is_literal(spec), spec, side, spec->set);
+
+			if (r < 0)
+				return r;
+		}
+	}
+	literals_complete(&atoms);
+	atoms_mask(&atoms, mask);
+	return classes_join(&atoms, programs_together, ret_classes);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * loader/classes.h - whom and what two policies can tell apart: classes of users,
+ * of programs and of paths, each with the sets of either policy it belongs to.
+ */
+#ifndef TK_LOADER_CLASSES_H
+#define TK_LOADER_CLASSES_H
+
+#include "loader/policy/policy.h"
+
+#define TK_SIDES 2 /* the old policy and the new one */
+
+struct tk_class {
+	uint64_t sets[TK_SIDES][TK_SET_WORDS];
+	char *example; /* who, which program, what path; NULL: who is named nowhere */
+};
+
+struct tk_classes {
+	struct tk_class *items;
+	size_t count;
+};
+
+#define TK_CLASSES_MAX 4096 /* of a dimension */
+
+/* Only sets in the mask count: what differs in others alone is one class. */
+struct tk_class_mask {
+	uint64_t sets[TK_SIDES][TK_SET_WORDS];
+};
+
+/*
+ * Users: one uid at most, with any of the groups.  Names are looked up, so that "jane" and her uid are one.
+ * Programs: one path each; entries that only look at a name or a digest, and globs, may hold together
+ * unless their beginnings exclude each other.
+ * -E2BIG past TK_CLASSES_MAX, -ENOMEM.
+ */
+int tk_classes_of_users(const struct tk_compiled *const sides[TK_SIDES], const struct tk_class_mask *mask,
+			struct tk_classes *ret_classes);
+int tk_classes_of_programs(const struct tk_compiled *const sides[TK_SIDES], const struct tk_class_mask *mask,
+			   struct tk_classes *ret_classes);
+/* Exactly: every combination of resource sets that some path is in, found in both automata at once. */
+int tk_classes_of_paths(const struct tk_compiled *const sides[TK_SIDES], const struct tk_class_mask *mask,
+			struct tk_classes *ret_classes);
+void tk_classes_free(struct tk_classes *classes);
+
+#endif
