@@ -70,6 +70,7 @@ enum tk_dimension {
 enum tk_mode {
 	TK_ENFORCE = 0,
 	TK_MONITOR = 1, /* decide, record, permit */
+	TK_LEARN = 2,	/* the same, and record what is permitted, too */
 };
 
 /* -------------------------------------------------------------- the compiled policy */
@@ -332,7 +333,7 @@ struct tk_event {
 	__u16 rule; /* source index; TK_NO_RULE_INDEX when none */
 	__u8 effects;
 	__u8 reason; /* enum tk_reason */
-	__u8 mode; /* enum tk_mode: under TK_MONITOR a denial was recorded but not enforced */
+	__u8 mode; /* enum tk_mode: under TK_MONITOR and TK_LEARN a denial was recorded but not enforced */
 	__u8 pad[3];
 	__s32 result; /* 0 or -errno given to the caller */
 	__u32 path_len; /* bytes of path in use */

@@ -49,10 +49,16 @@ static __always_inline int tk_refuse(struct tk_access *a, __u32 action, __u32 re
 	return result;
 }
 
+/* What would be denied is permitted; a mode that is not known is no such. */
+static __always_inline bool tk_lets(const struct tk_access *a)
+{
+	return a->mode == TK_MONITOR || a->mode == TK_LEARN;
+}
+
 /*
  * Judges every action in the mask: they must all be permitted, in one and the same view.
- * Returns enum tk_view (what the permitting rules say), or -EACCES.  Monitor mode permits what would be
- * denied, in the plaintext view, because it must never break a program.
+ * Returns enum tk_view (what the permitting rules say), or -EACCES.  Monitor and learn mode permit what
+ * would be denied, in the plaintext view, because they must never break a program.
  */
 TK_GLOBAL int tk_judge(struct tk_access *a, __u32 actions)
 {
@@ -83,7 +89,7 @@ TK_GLOBAL int tk_judge(struct tk_access *a, __u32 actions)
 		tk_count(TK_COUNT_DECISIONS);
 		if (!(effects & TK_PERMIT)) {
 			tk_count(TK_COUNT_DENIED);
-			if (a->mode != TK_MONITOR) {
+			if (!tk_lets(a)) {
 				if (effects & TK_AUDIT)
 					tk_tell(a, action, -EACCES);
 				return -EACCES;
@@ -91,14 +97,14 @@ TK_GLOBAL int tk_judge(struct tk_access *a, __u32 actions)
 			tk_tell(a, action, 0);
 			this_view = TK_VIEW_PLAIN;
 		} else {
-			if (effects & TK_AUDIT)
+			if (effects & TK_AUDIT || a->mode == TK_LEARN)
 				tk_tell(a, action, 0);
 			this_view = effects & TK_APPLY_KEY ? TK_VIEW_PLAIN : TK_VIEW_RAW;
 		}
 		if (!(action & TK_CONTENT_ACTIONS))
 			continue;
 		if (view != TK_VIEW_NONE && view != this_view) {
-			if (a->mode != TK_MONITOR)
+			if (!tk_lets(a))
 				return tk_refuse(a, action, TK_SPLIT_VIEW, -EACCES);
 			this_view = TK_VIEW_PLAIN;
 		}

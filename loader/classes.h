@@ -6,9 +6,8 @@
 #ifndef TK_LOADER_CLASSES_H
 #define TK_LOADER_CLASSES_H
 
+#include "loader/boxes.h"
 #include "loader/policy/policy.h"
-
-#define TK_SIDES 2 /* the old policy and the new one */
 
 struct tk_class {
 	uint64_t sets[TK_SIDES][TK_SET_WORDS];

@@ -260,7 +260,7 @@ static void json_dimension(struct diff *diff, cJSON *object, int dim, const uint
 }
 
 /* The actions that go the way of action `first`. */
-static uint32_t actions_like(const struct tk_change *change, int first)
+static uint32_t actions_like(const struct tk_box *change, int first)
 {
 	uint32_t actions = 0;
 
@@ -272,7 +272,7 @@ static uint32_t actions_like(const struct tk_change *change, int first)
 	return actions;
 }
 
-static void tell_change(struct diff *diff, const struct tk_guard_spec *guard, const struct tk_change *change,
+static void tell_change(struct diff *diff, const struct tk_guard_spec *guard, const struct tk_box *change,
 			int first, uint32_t actions)
 {
 	const char *was = effects_text(change->effects[0][first]), *is = effects_text(change->effects[1][first]);
@@ -306,8 +306,8 @@ static void tell_change(struct diff *diff, const struct tk_guard_spec *guard, co
 
 static void tell_changes(struct diff *diff, const struct tk_guard_spec *guard)
 {
-	for (size_t i = 0; i < diff->comparison.change_count; i++) {
-		const struct tk_change *change = &diff->comparison.changes[i];
+	for (size_t i = 0; i < diff->comparison.changes.count; i++) {
+		const struct tk_box *change = &diff->comparison.changes.items[i];
 		uint32_t done = 0;
 
 		for (int first = 0; first < TK_ACTION_COUNT; first++) {

@@ -33,7 +33,7 @@ static const char help[] =
 	"    DENY               is refused\n"
 	"    NOT GUARDED        PATH lies outside every guard point; nothing is decided\n"
 	"\n"
-	"    A guard point in mode monitor permits what is denied: \"would be denied\".\n"
+	"    A guard point in mode monitor or learn permits what is denied: \"would be denied\".\n"
 	"\n"
 	"OPTIONS\n"
 	"    --user USER        a name or a uid\n"
@@ -159,13 +159,13 @@ static int print_answer(const struct tk_compiled *compiled, const struct request
 		return 0;
 	}
 	policy = &compiled->policies[guard->policy];
-	printf("%s%s%s%s\n", effects & TK_PERMIT ? "PERMIT" : "DENY",
-	       effects & TK_APPLY_KEY ? " apply_key" : "", effects & TK_AUDIT ? " (audited)" : "",
-	       guard->mode == TK_MONITOR && !(effects & TK_PERMIT) ? ": would be denied (monitor)" : "");
-	printf("guard point: %s (", guard->name);
+	printf("%s%s%s", effects & TK_PERMIT ? "PERMIT" : "DENY", effects & TK_APPLY_KEY ? " apply_key" : "",
+	       effects & TK_AUDIT ? " (audited)" : "");
+	if (guard->mode != TK_ENFORCE && !(effects & TK_PERMIT))
+		printf(": would be denied (%s)", tk_mode_name(guard->mode));
+	printf("\nguard point: %s (", guard->name);
 	tk_put_safe(stdout, guard->path);
-	printf("), policy %s, mode %s\npath below:  ", policy->name,
-	       guard->mode == TK_MONITOR ? "monitor" : "enforce");
+	printf("), policy %s, mode %s\npath below:  ", policy->name, tk_mode_name(guard->mode));
 	tk_put_safe(stdout, *answer->below ? answer->below : "(the guard point itself)");
 	print_sets(" in resource sets: ", answer->resources, compiled->resource_sets,
 		   compiled->resource_set_count);
@@ -240,7 +240,7 @@ static int add_place(cJSON *object, const struct tk_compiled *compiled, const st
 	    !cJSON_AddStringToObject(object, "reason", tk_reason_name(answer->reason)) ||
 	    !cJSON_AddStringToObject(object, "guard_point", guard->name) ||
 	    !cJSON_AddStringToObject(object, "policy", compiled->policies[guard->policy].name) ||
-	    !cJSON_AddStringToObject(object, "mode", guard->mode == TK_MONITOR ? "monitor" : "enforce") ||
+	    !cJSON_AddStringToObject(object, "mode", tk_mode_name(guard->mode)) ||
 	    !cJSON_AddStringToObject(object, "below", answer->below))
 		return -ENOMEM;
 	if (add_sets(object, "resource_sets", answer->resources, compiled->resource_sets,

@@ -99,7 +99,8 @@ static bool touches_contents(uint32_t action)
 	return action & (TK_DATA_READ | TK_DATA_WRITE | TK_EXECUTE);
 }
 
-static enum change change_of(const struct tk_deed *deed, const struct tk_answer *answer)
+static enum change change_of(const struct tk_compiled *compiled, const struct tk_deed *deed,
+			     const struct tk_answer *answer)
 {
 	bool permitted = answer->effects & TK_PERMIT, key = answer->effects & TK_APPLY_KEY;
 
@@ -107,8 +108,9 @@ static enum change change_of(const struct tk_deed *deed, const struct tk_answer 
 		return UNGUARDED;
 	if (permitted != deed->permitted)
 		return permitted ? GAINED : LOST;
-	/* Only contents have a view. */
-	if (!permitted || key == deed->apply_key || !touches_contents(deed->action))
+	/* Only contents have a view, and two only where they are encrypted. */
+	if (!permitted || key == deed->apply_key || !touches_contents(deed->action) ||
+	    compiled->encryption[compiled->guards[answer->guard].policy].key == UINT32_MAX)
 		return SAME;
 	return key ? GAINED_KEY : LOST_KEY;
 }
@@ -155,7 +157,7 @@ static int ask(struct replay *replay, const struct tk_deed *deed)
 		replay->groups_assumed += deed->count;
 	r = tk_explain_recorded(replay->compiled, replay->resolved, &recorded, &answer);
 	if (r == 0) {
-		group.change = change_of(deed, &answer);
+		group.change = change_of(replay->compiled, deed, &answer);
 		group.rule = answer.decided_by;
 		group.why = answer.guarded ? tk_reason_name(answer.reason) : "outside every guard point";
 		if (answer.guarded)

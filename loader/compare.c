@@ -12,19 +12,11 @@
 #define CELLS_MAX 65536 /* combinations of classes */
 #define RULES_MAX 200000000 /* rules looked at, at most: some seconds */
 
-static void change_free(struct tk_change *change)
-{
-	for (int dim = 0; dim < TK_DIMS; dim++)
-		free(change->in[dim]);
-}
-
 void tk_comparison_free(struct tk_comparison *comparison)
 {
 	for (int dim = 0; dim < TK_DIMS; dim++)
 		tk_classes_free(&comparison->classes[dim]);
-	for (size_t i = 0; i < comparison->change_count; i++)
-		change_free(&comparison->changes[i]);
-	free(comparison->changes);
+	tk_boxes_free(&comparison->changes);
 	*comparison = (struct tk_comparison){0};
 }
 
@@ -79,7 +71,7 @@ static uint8_t effects_of(const struct tk_compiled *compiled, const struct tk_po
 
 /* True when something changes. */
 static bool ask(const struct tk_compiled *const sides[TK_SIDES], const struct tk_policy *const policies[TK_SIDES],
-		const struct tk_class *const who[TK_DIMS], struct tk_change *change)
+		const struct tk_class *const who[TK_DIMS], uint8_t ret_effects[TK_SIDES][TK_ACTION_COUNT])
 {
 	for (int side = 0; side < TK_SIDES; side++) {
 		struct tk_request request = {0};
@@ -89,102 +81,48 @@ static bool ask(const struct tk_compiled *const sides[TK_SIDES], const struct tk
 		memcpy(request.resources, who[TK_DIM_PATHS]->sets[side], sizeof(request.resources));
 		for (int i = 0; i < TK_ACTION_COUNT; i++) {
 			request.action = 1u << i;
-			change->effects[side][i] = effects_of(sides[side], policies[side], &request);
+			ret_effects[side][i] = effects_of(sides[side], policies[side], &request);
 		}
 	}
 	for (int i = 0; i < TK_ACTION_COUNT; i++) {
-		if (change->effects[0][i] == change->effects[1][i])
-			change->effects[0][i] = change->effects[1][i] = 0;
+		if (ret_effects[0][i] == ret_effects[1][i])
+			ret_effects[0][i] = ret_effects[1][i] = 0;
 	}
-	return memcmp(change->effects[0], change->effects[1], sizeof(change->effects[0])) != 0;
+	return memcmp(ret_effects[0], ret_effects[1], sizeof(ret_effects[0])) != 0;
 }
 
-/* ---------------------------------------------------------------- putting together */
-
-static int change_add(struct tk_comparison *comparison, const size_t at[TK_DIMS], struct tk_change change)
-{
-	size_t count = comparison->change_count;
-
-	if (!(count & (count - 1))) { /* doubles at each power of two */
-		struct tk_change *larger =
-			reallocarray(comparison->changes, count ? 2 * count : 1, sizeof(*larger));
-
-		if (!larger)
-			return -ENOMEM;
-		comparison->changes = larger;
-	}
-	for (int dim = 0; dim < TK_DIMS; dim++) {
-		change.in[dim] = calloc(comparison->classes[dim].count, 1);
-		if (!change.in[dim]) {
-			change_free(&change);
-			return -ENOMEM;
-		}
-		change.in[dim][at[dim]] = 1;
-	}
-	comparison->changes[comparison->change_count++] = change;
-	return 0;
-}
-
-static bool alike_but_for(const struct tk_comparison *comparison, const struct tk_change *a,
-			  const struct tk_change *b, int but)
-{
-	if (memcmp(a->effects, b->effects, sizeof(a->effects)))
-		return false;
-	for (int dim = 0; dim < TK_DIMS; dim++) {
-		if (dim != but && memcmp(a->in[dim], b->in[dim], comparison->classes[dim].count))
-			return false;
-	}
-	return true;
-}
-
-/* Puts those from `first` on together that differ in one dimension alone. */
-static void merge(struct tk_comparison *comparison, size_t first, int dim)
-{
-	size_t kept = first;
-
-	for (size_t i = first; i < comparison->change_count; i++) {
-		struct tk_change *change = &comparison->changes[i];
-		size_t other = first;
-
-		while (other < kept && !alike_but_for(comparison, &comparison->changes[other], change, dim))
-			other++;
-		if (other == kept) {
-			comparison->changes[kept++] = *change;
-			continue;
-		}
-		for (size_t j = 0; j < comparison->classes[dim].count; j++)
-			comparison->changes[other].in[dim][j] |= change->in[dim][j];
-		change_free(change);
-	}
-	comparison->change_count = kept;
-}
+/* ---------------------------------------------------------------- all */
 
 static int compare_all(const struct tk_compiled *const sides[TK_SIDES],
 		       const struct tk_policy *const policies[TK_SIDES], struct tk_comparison *comparison)
 {
 	const struct tk_classes *classes = comparison->classes;
+	struct tk_boxes *changes = &comparison->changes;
+	uint8_t effects[TK_SIDES][TK_ACTION_COUNT];
+
+	for (int dim = 0; dim < TK_DIMS; dim++)
+		changes->sizes[dim] = classes[dim].count;
 
 	for (size_t u = 0; u < classes[TK_DIM_USERS].count; u++) {
-		size_t of_user = comparison->change_count;
+		size_t of_user = changes->count;
 
 		for (size_t p = 0; p < classes[TK_DIM_PROGRAMS].count; p++) {
-			size_t of_program = comparison->change_count;
+			size_t of_program = changes->count;
 
 			for (size_t q = 0; q < classes[TK_DIM_PATHS].count; q++) {
 				const struct tk_class *who[] = {&classes[TK_DIM_USERS].items[u],
 								&classes[TK_DIM_PROGRAMS].items[p],
 								&classes[TK_DIM_PATHS].items[q]};
-				struct tk_change change = {0};
 
-				if (ask(sides, policies, who, &change) &&
-				    change_add(comparison, (size_t[]){u, p, q}, change) < 0)
+				if (ask(sides, policies, who, effects) &&
+				    tk_boxes_add(changes, (size_t[]){u, p, q}, effects) < 0)
 					return -ENOMEM;
 			}
-			merge(comparison, of_program, TK_DIM_PATHS);
+			tk_boxes_merge(changes, of_program, TK_DIM_PATHS);
 		}
-		merge(comparison, of_user, TK_DIM_PROGRAMS);
+		tk_boxes_merge(changes, of_user, TK_DIM_PROGRAMS);
 	}
-	merge(comparison, 0, TK_DIM_USERS);
+	tk_boxes_merge(changes, 0, TK_DIM_USERS);
 	return 0;
 }
 

@@ -9,19 +9,13 @@
 
 #include "loader/classes.h"
 
-enum tk_dim { TK_DIM_USERS, TK_DIM_PROGRAMS, TK_DIM_PATHS, TK_DIMS };
-
-/* A set of subjects and resources for which the same actions change in the same way. */
-struct tk_change {
-	uint8_t *in[TK_DIMS]; /* for each class of the dimension: 1 when it is meant */
-	/* enum tk_effect bits, without apply_key where there are no contents; alike on both sides: no change. */
-	uint8_t effects[TK_SIDES][TK_ACTION_COUNT];
-};
-
 struct tk_comparison {
 	struct tk_classes classes[TK_DIMS];
-	struct tk_change *changes;
-	size_t change_count;
+	/*
+	 * What changes: the effects of each action on both sides, without apply_key where there are no contents;
+	 * alike on both: no change.
+	 */
+	struct tk_boxes changes;
 };
 
 /* -E2BIG: more combinations than are looked at; -ENOMEM.  The caller frees. */

@@ -27,6 +27,7 @@ static const struct verb {
 	{"test", "hold a policy against the cases it was written for", cmd_test},
 	{"replay", "what a policy would change about what was recorded", cmd_replay},
 	{"diff", "what two policies decide differently", cmd_diff},
+	{"learn", "write the policy that permits what was recorded, and no more", cmd_learn},
 	{"doctor", "is this machine ready, and what to change", cmd_doctor},
 	{"encrypt", "encrypt files", cmd_encrypt},
 	{"decrypt", "decrypt files", cmd_decrypt},

@@ -204,6 +204,26 @@ int tk_recording_add(struct tk_recording *recording, const char *line, const cha
 	return 0;
 }
 
+/* A program that ended before it was looked up may have been seen another time. */
+static int complete(struct tk_recording *recording)
+{
+	for (size_t i = 0; i < recording->deed_count; i++) {
+		struct tk_deed *deed = recording->deeds[i];
+		const struct tk_inode *inode = &deed->exe_inode;
+
+		for (size_t j = 0; !deed->exe && inode->ino && j < recording->deed_count; j++) {
+			const struct tk_deed *other = recording->deeds[j];
+
+			if (!other->exe || memcmp(&other->exe_inode, inode, sizeof(*inode)))
+				continue;
+			deed->exe = strdup(other->exe);
+			if (!deed->exe)
+				return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
 int tk_recording_read(struct tk_recording *recording, FILE *stream, const char *name)
 {
 	_cleanup_free_ char *line = NULL;
@@ -228,7 +248,7 @@ int tk_recording_read(struct tk_recording *recording, FILE *stream, const char *
 		}
 		errno = 0;
 	}
-	return errno ? -errno : 0;
+	return errno ? -errno : complete(recording);
 }
 
 void tk_recording_free(struct tk_recording *recording)

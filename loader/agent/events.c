@@ -145,6 +145,8 @@ static void add_actions(cJSON *json, uint32_t actions)
 
 char *tk_event_json(const struct tk_event *event, const char *guard_path, const char *guard_name)
 {
+	/* What learn mode lets pass counts as permitted, in the view that it gives: it is to be learnt. */
+	bool let = event->mode == TK_LEARN && !event->result && !(event->effects & TK_PERMIT);
 	bool denied = event->result || (event->mode == TK_MONITOR && !(event->effects & TK_PERMIT));
 	TK_AUTO_TEXT path = path_of(event, guard_path);
 	cJSON *json = cJSON_CreateObject();
@@ -156,8 +158,8 @@ char *tk_event_json(const struct tk_event *event, const char *guard_path, const 
 		return NULL;
 	add_time(json, event->time_ns);
 	cJSON_AddStringToObject(json, "verdict", denied ? "deny" : "permit");
-	if (event->mode == TK_MONITOR)
-		cJSON_AddStringToObject(json, "mode", "monitor");
+	if (event->mode != TK_ENFORCE)
+		cJSON_AddStringToObject(json, "mode", tk_mode_name(event->mode));
 	add_actions(json, event->action);
 	cJSON_AddStringToObject(json, "path", path ? path : "?");
 	if (event->path_len >= TK_EVENT_PATH)
@@ -175,7 +177,7 @@ char *tk_event_json(const struct tk_event *event, const char *guard_path, const 
 	tk_subject_add(json, event);
 	if (event->rule != TK_NO_RULE_INDEX)
 		cJSON_AddNumberToObject(json, "rule", event->rule);
-	cJSON_AddBoolToObject(json, "apply_key", event->effects & TK_APPLY_KEY);
+	cJSON_AddBoolToObject(json, "apply_key", let || event->effects & TK_APPLY_KEY);
 	cJSON_AddStringToObject(json, "reason", reason ? reason : "?");
 	cJSON_AddNumberToObject(json, "result", event->result);
 	if (event->result)

@@ -25,7 +25,7 @@ static void add_guards(struct tk_agent *agent, cJSON *json)
 
 		cJSON_AddStringToObject(guard, "name", spot->recipe.guard);
 		cJSON_AddStringToObject(guard, "path", spot->path);
-		cJSON_AddStringToObject(guard, "mode", spot->mode == TK_MONITOR ? "monitor" : "enforce");
+		cJSON_AddStringToObject(guard, "mode", tk_mode_name(spot->mode));
 		cJSON_AddStringToObject(guard, "key", spot->recipe.key_id);
 		cJSON_AddBoolToObject(guard, "watched", spot->marked);
 		if (spot->marked)
@@ -99,6 +99,15 @@ static void add_failures(struct tk_agent *agent, cJSON *json)
 	}
 }
 
+static void add_events(struct tk_agent *agent, cJSON *json)
+{
+	cJSON *events = cJSON_AddObjectToObject(json, "events");
+	TK_HOLD(&agent->log_lock);
+
+	add_number(events, "recorded", agent->line_count);
+	add_number(events, "kept", agent->line_count < TK_LINES ? agent->line_count : TK_LINES);
+}
+
 static void add_counters(struct tk_agent *agent, cJSON *json)
 {
 	static const char *const names[TK_COUNTER_COUNT] = {
@@ -136,6 +145,7 @@ char *tk_status_json(struct tk_agent *agent)
 	add_files(agent, json);
 	add_number(json, "unsettled", tk_files_unsettled(agent));
 	add_sweep(agent, json);
+	add_events(agent, json);
 	add_counters(agent, json);
 	add_failures(agent, json);
 	line = cJSON_PrintUnformatted(json);

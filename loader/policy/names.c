@@ -67,7 +67,7 @@ uint32_t tk_action_parse(const char *name)
 
 const char *tk_mode_name(uint32_t mode)
 {
-	return mode == TK_MONITOR ? "monitor" : "enforce";
+	return mode == TK_MONITOR ? "monitor" : mode == TK_LEARN ? "learn" : "enforce";
 }
 
 const char *tk_reason_name(uint32_t reason)

@@ -336,9 +336,10 @@ static enum tk_mode parse_mode(struct tk_report *report, const struct tk_place *
 	if (!strcmp(mode, "monitor"))
 		return TK_MONITOR;
 	if (!strcmp(mode, "learn"))
-		tk_error(report, at, "mode \"learn\" is not supported by this version");
-	else if (strcmp(mode, "enforce"))
-		tk_error(report, at, "no mode \"%s\" (expected \"enforce\" or \"monitor\")", TK_SHOW(mode));
+		return TK_LEARN;
+	if (strcmp(mode, "enforce"))
+		tk_error(report, at, "no mode \"%s\" (expected \"enforce\", \"monitor\" or \"learn\")",
+			 TK_SHOW(mode));
 	return TK_ENFORCE;
 }
 

@@ -127,13 +127,14 @@ static void parse_rule(struct tk_report *report, struct tk_model *model, const s
 		{"effects", cJSON_Array, TK_REQUIRED},
 		{"browse", cJSON_True, TK_OPTIONAL},
 		{"times", 0, TK_UNSUPPORTED},
+		{"comment", cJSON_String, TK_OPTIONAL}, /* for people: means nothing */
 	};
-	const cJSON *items[7];
+	const cJSON *items[8];
 
 	_Static_assert(1 << TK_USER_SETS == TK_USERS && 1 << TK_PROCESS_SETS == TK_PROCESSES &&
 			       1 << TK_RESOURCE_SETS == TK_RESOURCES,
 		       "kinds of sets in the order of enum tk_dimension");
-	if (!tk_json_fields(report, at, object, fields, 7, items))
+	if (!tk_json_fields(report, at, object, fields, 8, items))
 		return;
 	for (int kind = 0; kind < TK_KINDS; kind++) {
 		if (items[kind])

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# tests/policy/tools_test.sh - what makes changing a policy safe, as a person uses it: `test`, `replay`, `diff`.
+# tests/policy/tools_test.sh - what makes changing a policy safe, as a person uses it: `test`, `replay`, `diff`, `learn`.
 #
 # usage: tools_test.sh TAKAKRYPT-BPF
 set -u
@@ -157,7 +157,8 @@ event permit data_read guarded/a 4001 /bin/cat '"path_cut":true' >events.jsonl
 expect "replay: a cut path" 0 'outer, the path was cut: 1' replayed
 event deny data_read,data_write guarded/a 4001 /bin/cat | sed 's/by_rule/other_view/' >events.jsonl
 expect "replay: not decided by a rule" 0 'outer, other_view: 1' replayed
-event permit data_read guarded/a 4001 /bin/cat | tee events.jsonl | cut -c1-99 >>events.jsonl
+event permit data_read guarded/a 4001 /bin/cat >events.jsonl
+event permit data_read guarded/a 4001 /bin/cat | cut -c1-99 >>events.jsonl
 event deny data_read guarded/a 4002 /bin/cat >>events.jsonl
 expect "replay: a line that is cut" 1 'events.jsonl: line 2 is no event: no JSON object' replayed
 expect "replay: the others count" 1 '2 events, 2 unchanged' replayed
@@ -262,6 +263,51 @@ expect "diff: too much to compare" 1 'make too many combinations; compare polici
 expect "diff: no file" 1 'none.json' "$command" diff policy.json none.json
 expect "diff: usage" 2 'expected two policies' "$command" diff policy.json
 expect "diff: help" 0 'EXIT CODES' "$command" help diff
+
+# ------------------------------------------------------------------ learn
+# Random recordings are learn_test.sh's.
+jq '.guard_points[0].mode = "learn"' policy.json >base.json
+learnt() { rm -f new.json && "$command" learn --policy base.json --from events.jsonl -o new.json "$@"; }
+event permit data_write guarded/2026/a.txt 4003 /usr/bin/vim >events.jsonl
+event permit data_write guarded/2026/a.txt 4003 /usr/bin/vim >>events.jsonl
+event permit data_read guarded/2026/b.txt 4003 /usr/bin/vim >>events.jsonl
+event permit data_write guarded/2026/b.txt 4003 /usr/bin/vim >>events.jsonl
+event permit data_read guarded/2026/a.txt 4003 /usr/bin/vim >>events.jsonl
+event permit list guarded 4003 /usr/bin/vim >>events.jsonl
+event deny data_read guarded/other 4003 /usr/bin/vim >>events.jsonl
+expect "learn" 0 '' learnt
+rule() { jq -c ".policies[.guard_points[0].policy].rules[$1] | [.users, .processes, .resources, .actions, .effects, .comment]" new.json; }
+expect "learn: files of a directory" 0 \
+	'["4003","vim","outer files",["data_read","data_write"],["permit","apply_key"],"5 observations"]' rule 0
+expect "learn: its pattern" 0 '["2026/*.txt"]' jq -c '.resource_sets["outer files"].paths' new.json
+expect "learn: the guard point itself" 0 \
+	'["4003","vim",{"not":"below the guard point"},["list"],["permit"],"1 observation"]' rule 1
+expect "learn: no more" 0 2 jq '.policies[.guard_points[0].policy].rules | length' new.json
+expect "learn: the key is kept" 0 '"k"' jq '.policies[.guard_points[0].policy].key' new.json
+expect "learn: what nobody uses is gone" 0 '["vim"]' jq -c '.process_sets | keys' new.json
+expect "learn: the other guard point is as it was" 0 '"q"' jq '.guard_points[1].policy' new.json
+expect "learn: it is good" 0 'new.json: good' "$command" check new.json
+expect "learn: what was recorded is permitted" 0 '7 events, 7 unchanged' "$command" replay new.json events.jsonl
+expect "learn: files as they are" 0 '' learnt --generalise none
+expect "learn: their names" 0 '["2026/a.txt","2026/b.txt"]' jq -c '.resource_sets["outer files"].paths' new.json
+expect "learn: wide" 0 '' learnt --generalise wide
+expect "learn: no resources" 0 '["4003","vim",null,' rule 0
+expect "learn: another guard point" 0 'warning: 0 events were seen of inner' learnt --guard inner
+expect "learn: nothing is permitted" 0 '"0 observations"' jq -c '.policies[.guard_points[1].policy].rules[0].comment' new.json
+expect "learn: no such guard point" 1 'no guard point of that name' learnt --guard none
+expect "learn: none learns" 1 'no guard point is in mode learn' "$command" learn --policy policy.json --from events.jsonl
+event permit data_read guarded/x 4003 '' >>events.jsonl
+expect "learn: what lacks its program" 0 'warning: 1 events are not learnt: the program was not recorded' learnt
+echo nonsense >>events.jsonl
+expect "learn: a line that is no event" 1 'line 9 is no event' learnt
+expect "learn: never overwritten" 1 'it exists already' sh -c "touch there && '$command' learn --policy base.json --from events.jsonl -o there"
+for i in $(seq 300); do event permit data_read "guarded/$i/a.txt" "$((5000 + i))" "/usr/bin/p$i"; done >events.jsonl
+expect "learn: more than fits" 1 'what was seen does not fit into one' learnt
+expect "learn: how" 2 'expected none, sets or wide' learnt --generalise much
+expect "learn: usage" 2 'unexpected argument' learnt more
+expect "learn: help" 0 'EXIT CODES' "$command" help learn
+expect "explain: mode learn" 3 'would be denied (learn)' "$command" explain base.json --user 4002 --process /bin/cat \
+	--action data_read guarded/a
 
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]
