@@ -23,8 +23,7 @@ void tk_boxes_free(struct tk_boxes *boxes)
 	*boxes = (struct tk_boxes){0};
 }
 
-int tk_boxes_add(struct tk_boxes *boxes, const size_t at[TK_DIMS],
-		 uint8_t effects[TK_SIDES][TK_ACTION_COUNT])
+int tk_boxes_add(struct tk_boxes *boxes, const size_t at[TK_DIMS], uint8_t effects[TK_SIDES][TK_ACTION_COUNT])
 {
 	struct tk_box box = {0};
 

@@ -16,7 +16,7 @@ enum tk_dim { TK_DIM_USERS, TK_DIM_PROGRAMS, TK_DIM_PATHS, TK_DIMS };
 
 /* All combinations of the users, programs and paths that are `in`. */
 struct tk_box {
-	uint8_t *in[TK_DIMS]; /* for each of the dimension: 1 when it is meant */
+	uint8_t *in[TK_DIMS];			    /* for each of the dimension: 1 when it is meant */
 	uint8_t effects[TK_SIDES][TK_ACTION_COUNT]; /* what holds: enum tk_effect bits */
 };
 

@@ -105,8 +105,7 @@ static int class_add(const struct walk *walk, uint32_t index, const struct tk_cl
 	uint64_t any = 0;
 
 	for (int side = 0; side < TK_SIDES; side++) {
-		const struct tk_state *state =
-			&walk->sides[side]->states[walk->nodes[index].states[side]];
+		const struct tk_state *state = &walk->sides[side]->states[walk->nodes[index].states[side]];
 
 		for (int word = 0; word < TK_SET_WORDS; word++)
 			any |= class.sets[side][word] = state->sets[word] & mask->sets[side][word];

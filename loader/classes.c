@@ -15,8 +15,8 @@
 
 /* One entry of a set, or the same one in several sets of both policies. */
 struct atom {
-	char *key; /* equal entries have equal keys; also how it is shown */
-	bool alone; /* excludes every other such: a uid, a path without a glob */
+	char *key;			       /* equal entries have equal keys; also how it is shown */
+	bool alone;			       /* excludes every other such: a uid, a path without a glob */
 	const struct tk_process_spec *process; /* NULL: a user or a group */
 	uint64_t sets[TK_SIDES][TK_SET_WORDS];
 };
@@ -35,8 +35,8 @@ static void atoms_free(struct atoms *atoms)
 #define _cleanup_atoms_ _cleanup_(atoms_free)
 
 /* Takes over the key. */
-static int atom_add(struct atoms *atoms, char *key, bool alone, const struct tk_process_spec *process, int side,
-		    uint32_t set)
+static int atom_add(struct atoms *atoms, char *key, bool alone, const struct tk_process_spec *process,
+		    int side, uint32_t set)
 {
 	size_t i = 0;
 	struct atom *larger;
@@ -52,7 +52,8 @@ static int atom_add(struct atoms *atoms, char *key, bool alone, const struct tk_
 			return -ENOMEM;
 		}
 		atoms->items = larger;
-		larger[atoms->count++] = (struct atom){.key = TK_TAKE_PTR(key), .alone = alone, .process = process};
+		larger[atoms->count++] =
+			(struct atom){.key = TK_TAKE_PTR(key), .alone = alone, .process = process};
 	}
 	free(key);
 	atoms->items[i].sets[side][set / 64] |= 1ull << (set % 64);
@@ -167,7 +168,8 @@ static int extend(struct join *join, size_t index, uint32_t added)
 	return class_add(join, join->count - 1);
 }
 
-static int classes_join(const struct atoms *atoms, bool (*together)(const struct atom *a, const struct atom *b),
+static int classes_join(const struct atoms *atoms,
+			bool (*together)(const struct atom *a, const struct atom *b),
 			struct tk_classes *ret_classes)
 {
 	_cleanup_free_ struct combination *items = calloc(COMBINATIONS_MAX, sizeof(*items));
@@ -194,7 +196,7 @@ static char *user_key(const struct tk_user_spec *spec)
 	const struct group *group = spec->group ? getgrnam(spec->name) : NULL;
 	char *key;
 
-	if ((user ? asprintf(&key, "uid %u", user->pw_uid)
+	if ((user    ? asprintf(&key, "uid %u", user->pw_uid)
 	     : group ? asprintf(&key, "gid %u", group->gr_gid)
 		     : asprintf(&key, "%s %s", spec->group ? "gid" : "uid", spec->name)) < 0)
 		return NULL;
@@ -282,8 +284,8 @@ static void literals_complete(struct atoms *atoms)
 			struct atom *literal = &atoms->items[i];
 			const struct atom *glob = &atoms->items[j];
 
-			if (!literal->alone || glob->alone || glob->process->name || glob->process->has_sha256 ||
-			    !tk_glob_match(glob->process->path, literal->key))
+			if (!literal->alone || glob->alone || glob->process->name ||
+			    glob->process->has_sha256 || !tk_glob_match(glob->process->path, literal->key))
 				continue;
 			for (int word = 0; word < TK_SIDES * TK_SET_WORDS; word++)
 				(&literal->sets[0][0])[word] |= (&glob->sets[0][0])[word];

@@ -85,7 +85,8 @@ static char *const *names_of(const struct tk_compiled *compiled, int dim, size_t
 	} places[TK_DIMS] = {
 		{offsetof(struct tk_compiled, user_sets), offsetof(struct tk_compiled, user_set_count)},
 		{offsetof(struct tk_compiled, process_sets), offsetof(struct tk_compiled, process_set_count)},
-		{offsetof(struct tk_compiled, resource_sets), offsetof(struct tk_compiled, resource_set_count)},
+		{offsetof(struct tk_compiled, resource_sets),
+		 offsetof(struct tk_compiled, resource_set_count)},
 	};
 	const char *base = (const char *)compiled;
 
@@ -198,12 +199,13 @@ static const char *effects_text(uint8_t effects)
 /* ---------------------------------------------------------------- one difference */
 
 /* NULL when there is no memory, which is told at the end. */
-static cJSON *json_begin(struct diff *diff, const struct tk_guard_spec *guard, const char *kind, const char *was,
-			 const char *is)
+static cJSON *json_begin(struct diff *diff, const struct tk_guard_spec *guard, const char *kind,
+			 const char *was, const char *is)
 {
 	cJSON *object = cJSON_CreateObject();
 
-	if (cJSON_AddItemToArray(diff->list, object) && cJSON_AddStringToObject(object, "guard_point", guard->name) &&
+	if (cJSON_AddItemToArray(diff->list, object) &&
+	    cJSON_AddStringToObject(object, "guard_point", guard->name) &&
 	    cJSON_AddStringToObject(object, "path", guard->path) &&
 	    cJSON_AddStringToObject(object, "kind", kind) &&
 	    (was ? cJSON_AddStringToObject(object, "old", was) : cJSON_AddNullToObject(object, "old")) &&
@@ -213,8 +215,8 @@ static cJSON *json_begin(struct diff *diff, const struct tk_guard_spec *guard, c
 	return NULL;
 }
 
-static void tell_guard(struct diff *diff, const struct tk_guard_spec *guard, const char *kind, const char *was,
-		       const char *is)
+static void tell_guard(struct diff *diff, const struct tk_guard_spec *guard, const char *kind,
+		       const char *was, const char *is)
 {
 	diff->count++;
 	if (diff->list) {
@@ -243,7 +245,8 @@ static void json_dimension(struct diff *diff, cJSON *object, int dim, const uint
 
 	for (size_t i = 0; cJSON_IsArray(list) && i < classes->count; i++) {
 		const struct tk_class *class = &classes->items[i];
-		_cleanup_free_ char *was = sets_text(diff, dim, 0, class), *is = sets_text(diff, dim, 1, class);
+		_cleanup_free_ char *was = sets_text(diff, dim, 0, class),
+				    *is = sets_text(diff, dim, 1, class);
 		cJSON *item;
 
 		if (!in[i])
@@ -275,7 +278,8 @@ static uint32_t actions_like(const struct tk_box *change, int first)
 static void tell_change(struct diff *diff, const struct tk_guard_spec *guard, const struct tk_box *change,
 			int first, uint32_t actions)
 {
-	const char *was = effects_text(change->effects[0][first]), *is = effects_text(change->effects[1][first]);
+	const char *was = effects_text(change->effects[0][first]),
+		   *is = effects_text(change->effects[1][first]);
 	cJSON *object = diff->list ? json_begin(diff, guard, "verdict", was, is) : NULL;
 	cJSON *list = object ? cJSON_AddArrayToObject(object, "actions") : NULL;
 	const char *between = " ";

@@ -28,7 +28,7 @@ static const char help[] =
 	"    kernel's ring are shown, and thereby taken from it.\n"
 	"\n"
 	"OPTIONS\n"
-	"    --json        a line of JSON each\n"
+	"    --json        a line of JSON each; `replay` and `learn` read them\n"
 	"    --cef         a line of Common Event Format each\n"
 	"    -f, --follow  go on with what happens\n"
 	"    --last N      the last N only; 0 with --follow for new ones only\n"

@@ -62,9 +62,12 @@ static const char help[] =
 	"    takakrypt-bpf replay new.json events.jsonl && takakrypt-bpf reload new.json\n";
 
 static const struct option long_options[] = {
-	{"guard", required_argument, NULL, 'g'},      {"from", required_argument, NULL, 'f'},
-	{"policy", required_argument, NULL, 'p'},     {"output", required_argument, NULL, 'o'},
-	{"generalise", required_argument, NULL, 'G'}, {"help", no_argument, NULL, 'h'},
+	{"guard", required_argument, NULL, 'g'},
+	{"from", required_argument, NULL, 'f'},
+	{"policy", required_argument, NULL, 'p'},
+	{"output", required_argument, NULL, 'o'},
+	{"generalise", required_argument, NULL, 'G'},
+	{"help", no_argument, NULL, 'h'},
 	{},
 };
 
@@ -80,8 +83,8 @@ struct learn {
 	struct tk_recording recording;
 	struct tk_lesson *lessons; /* one for each guard point; of those not chosen nothing is learnt */
 	bool *chosen;
-	uint64_t unfit;		/* events that lack something */
-	const char *unfit_why;	/* the last one's */
+	uint64_t unfit;	       /* events that lack something */
+	const char *unfit_why; /* the last one's */
 };
 
 static void warn(const char *format, uint64_t count, const char *rest)
@@ -95,8 +98,8 @@ static void warn(const char *format, uint64_t count, const char *rest)
 
 static uint64_t number(const cJSON *json, const char *object, const char *name)
 {
-	const cJSON *item = cJSON_GetObjectItemCaseSensitive(
-		cJSON_GetObjectItemCaseSensitive(json, object), name);
+	const cJSON *item =
+		cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(json, object), name);
 
 	return cJSON_IsNumber(item) && item->valuedouble > 0 ? (uint64_t)item->valuedouble : 0;
 }
@@ -141,8 +144,8 @@ static void warn_of_losses(const struct options *options)
 	recorded = number(answer, "events", "recorded");
 	kept = number(answer, "events", "kept");
 	if (dropped)
-		warn("%" PRIu64 " events were lost since the policy was loaded, the kernel's ring was full%s", dropped,
-		     ": what they tell is not learnt; do it again, slower");
+		warn("%" PRIu64 " events were lost since the policy was loaded, the kernel's ring was full%s",
+		     dropped, ": what they tell is not learnt; do it again, slower");
 	if (!options->from && recorded > kept)
 		warn("the agent no longer keeps %" PRIu64 " earlier events%s", recorded - kept,
 		     ": record with `events --json --follow`, and use --from");
@@ -202,7 +205,8 @@ static int choose(struct learn *learn)
 	for (size_t i = 0; i < compiled->guard_count; i++) {
 		const struct tk_guard_spec *guard = &compiled->guards[i];
 
-		learn->chosen[i] = options->guard ? !strcmp(options->guard, guard->name) : guard->mode == TK_LEARN;
+		learn->chosen[i] =
+			options->guard ? !strcmp(options->guard, guard->name) : guard->mode == TK_LEARN;
 		learn->lessons[i].generalise = options->generalise;
 		learn->lessons[i].key = compiled->encryption[guard->policy].key != UINT32_MAX;
 		count += learn->chosen[i];
@@ -222,7 +226,8 @@ static int learn_all(struct learn *learn)
 	for (size_t i = 0; r == 0 && i < learn->recording.deed_count; i++)
 		r = learn_deed(learn, learn->recording.deeds[i]);
 	if (r == -E2BIG)
-		return tk_fail("learn from", "the events", "more than 4096 users, programs or files were seen",
+		return tk_fail("learn from", "the events",
+			       "more than 4096 users, programs or files were seen",
 			       "--generalise sets or wide");
 	if (r < 0)
 		return tk_fail_err("learn from", "the events", r);
@@ -230,8 +235,8 @@ static int learn_all(struct learn *learn)
 		warn("%" PRIu64 " events are not learnt: %s", learn->unfit, learn->unfit_why);
 	for (size_t i = 0; i < learn->compiled->guard_count; i++) {
 		if (learn->chosen[i] && !learn->lessons[i].event_count)
-			warn("%" PRIu64 " events were seen of %s: nothing will be permitted there", (uint64_t)0,
-			     learn->compiled->guards[i].name);
+			warn("%" PRIu64 " events were seen of %s: nothing will be permitted there",
+			     (uint64_t)0, learn->compiled->guards[i].name);
 	}
 	return TK_EXIT_DONE;
 }
@@ -309,7 +314,8 @@ static int learn_policy(const struct options *options)
 	if (code == TK_EXIT_DONE)
 		code = choose(&learn);
 	if (code == TK_EXIT_DONE)
-		code = options->from ? read_file(&learn.recording, options->from) : read_agent(&learn.recording);
+		code = options->from ? read_file(&learn.recording, options->from)
+				     : read_agent(&learn.recording);
 	if (code == TK_EXIT_DONE) {
 		warn_of_losses(options);
 		code = learn_all(&learn);

@@ -181,8 +181,8 @@ static int print_text(const struct replay *replay, const struct tk_recording *re
 		printf("%s: %" PRIu64 "\n", changes[change].title, replay->totals[change]);
 		for (size_t i = 0; i < replay->group_count; i++) {
 			const struct group *group = &replay->groups[i];
-			_cleanup_free_ char *text = group->rule ? tk_rule_text(replay->compiled, group->rule)
-								: NULL;
+			_cleanup_free_ char *text =
+				group->rule ? tk_rule_text(replay->compiled, group->rule) : NULL;
 
 			if (group->change != change)
 				continue;
@@ -212,7 +212,8 @@ static int add_example(cJSON *object, const struct tk_deed *deed)
 	cJSON *example = cJSON_AddObjectToObject(object, "example");
 
 	if (!example || tk_json_u64(example, "line", deed->line) < 0 ||
-	    tk_json_u64(example, "uid", deed->uid) < 0 || !cJSON_AddStringToObject(example, "path", deed->path))
+	    tk_json_u64(example, "uid", deed->uid) < 0 ||
+	    !cJSON_AddStringToObject(example, "path", deed->path))
 		return -ENOMEM;
 	if (deed->action && !cJSON_AddStringToObject(example, "action", tk_action_name(deed->action)))
 		return -ENOMEM;
@@ -272,7 +273,8 @@ static int ask_all(struct replay *replay, const struct tk_recording *recording, 
 
 static int replay_file(const char *policy, const char *file, bool json)
 {
-	_cleanup_fclose_ FILE *stream = strcmp(file, "-") ? fopen(file, "re") : fdopen(dup(STDIN_FILENO), "r");
+	_cleanup_fclose_ FILE *stream =
+		strcmp(file, "-") ? fopen(file, "re") : fdopen(dup(STDIN_FILENO), "r");
 	struct tk_compiled *compiled = NULL;
 	struct tk_resolved *resolved = NULL;
 	struct tk_recording recording = {0};

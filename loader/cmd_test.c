@@ -54,7 +54,8 @@ static const char help[] =
 	"\n"
 	"EXAMPLE\n"
 	"    cat > cases.json <<END\n"
-	"    [ { \"name\": \"finance writes with nano\", \"user\": \"jane\", \"process\": \"/usr/bin/nano\",\n"
+	"    [ { \"name\": \"finance writes with nano\", \"user\": \"jane\", \"process\": "
+	"\"/usr/bin/nano\",\n"
 	"        \"action\": \"data_write\", \"path\": \"/srv/confidential/a.txt\",\n"
 	"        \"expect\": \"permit+apply_key\" },\n"
 	"      { \"name\": \"root does not read\", \"user\": \"root\", \"process\": \"/usr/bin/cat\",\n"
@@ -110,9 +111,9 @@ static bool run_case(const struct tk_compiled *compiled, const struct tk_resolve
 	const char *on = one->name, *why = "";
 	int r = tk_explain(compiled, resolved, &question, &answer, &on, &why);
 	enum tk_expect got = r < 0 ? one->expect : verdict_of(&answer);
-	bool good = r == 0 && got == one->expect &&
-		    (one->rule == TK_ANY_RULE ||
-		     (answer.decided_by && answer.decided_by->source == one->rule));
+	bool good =
+		r == 0 && got == one->expect &&
+		(one->rule == TK_ANY_RULE || (answer.decided_by && answer.decided_by->source == one->rule));
 
 	print_result(good, number, one->name);
 	if (r < 0) {

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define CELLS_MAX 65536 /* combinations of classes */
+#define CELLS_MAX 65536	    /* combinations of classes */
 #define RULES_MAX 200000000 /* rules looked at, at most: some seconds */
 
 void tk_comparison_free(struct tk_comparison *comparison)
@@ -70,8 +70,9 @@ static uint8_t effects_of(const struct tk_compiled *compiled, const struct tk_po
 }
 
 /* True when something changes. */
-static bool ask(const struct tk_compiled *const sides[TK_SIDES], const struct tk_policy *const policies[TK_SIDES],
-		const struct tk_class *const who[TK_DIMS], uint8_t ret_effects[TK_SIDES][TK_ACTION_COUNT])
+static bool ask(const struct tk_compiled *const sides[TK_SIDES],
+		const struct tk_policy *const policies[TK_SIDES], const struct tk_class *const who[TK_DIMS],
+		uint8_t ret_effects[TK_SIDES][TK_ACTION_COUNT])
 {
 	for (int side = 0; side < TK_SIDES; side++) {
 		struct tk_request request = {0};
@@ -126,8 +127,8 @@ static int compare_all(const struct tk_compiled *const sides[TK_SIDES],
 	return 0;
 }
 
-int tk_compare(const struct tk_compiled *const sides[TK_SIDES], const struct tk_policy *const policies[TK_SIDES],
-	       struct tk_comparison *ret_comparison)
+int tk_compare(const struct tk_compiled *const sides[TK_SIDES],
+	       const struct tk_policy *const policies[TK_SIDES], struct tk_comparison *ret_comparison)
 {
 	struct tk_comparison comparison = {0};
 	int r = find_classes(sides, policies, comparison.classes);

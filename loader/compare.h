@@ -12,15 +12,15 @@
 struct tk_comparison {
 	struct tk_classes classes[TK_DIMS];
 	/*
-	 * What changes: the effects of each action on both sides, without apply_key where there are no contents;
-	 * alike on both: no change.
+	 * What changes: the effects of each action on both sides, without apply_key where there are no
+	 * contents; alike on both: no change.
 	 */
 	struct tk_boxes changes;
 };
 
 /* -E2BIG: more combinations than are looked at; -ENOMEM.  The caller frees. */
-int tk_compare(const struct tk_compiled *const sides[TK_SIDES], const struct tk_policy *const policies[TK_SIDES],
-	       struct tk_comparison *ret_comparison);
+int tk_compare(const struct tk_compiled *const sides[TK_SIDES],
+	       const struct tk_policy *const policies[TK_SIDES], struct tk_comparison *ret_comparison);
 void tk_comparison_free(struct tk_comparison *comparison);
 
 #endif

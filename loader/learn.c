@@ -15,7 +15,12 @@
 static bool is_utf8(const char *text)
 {
 	for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-		int more = *p < 0x80 ? 0 : *p < 0xc2 ? -1 : *p < 0xe0 ? 1 : *p < 0xf0 ? 2 : *p < 0xf5 ? 3 : -1;
+		int more = *p < 0x80   ? 0
+			   : *p < 0xc2 ? -1
+			   : *p < 0xe0 ? 1
+			   : *p < 0xf0 ? 2
+			   : *p < 0xf5 ? 3
+				       : -1;
 
 		/* Too long forms, surrogates, and what is beyond U+10FFFF. */
 		if (more < 0 || (*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) ||

@@ -57,13 +57,16 @@ static int member_add(cJSON *list, enum tk_dim dim, const char *name)
 	if (dim != TK_DIM_PROGRAMS)
 		return cJSON_AddItemToArray(list, cJSON_CreateString(name)) ? 0 : -ENOMEM;
 	process = cJSON_CreateObject();
-	return cJSON_AddItemToArray(list, process) && cJSON_AddStringToObject(process, "path", name) ? 0 : -ENOMEM;
+	return cJSON_AddItemToArray(list, process) && cJSON_AddStringToObject(process, "path", name)
+		       ? 0
+		       : -ENOMEM;
 }
 
 /* The only member's own name reads best: "jane", "nano". */
 static const char *name_for(enum tk_dim dim, const char *only, const char *guard, char room[TK_NAME_MAX])
 {
-	const char *base = only && dim == TK_DIM_PROGRAMS && strrchr(only, '/') ? strrchr(only, '/') + 1 : only;
+	const char *base =
+		only && dim == TK_DIM_PROGRAMS && strrchr(only, '/') ? strrchr(only, '/') + 1 : only;
 
 	if (base && dim != TK_DIM_PATHS && is_name(base))
 		return base;
@@ -240,7 +243,8 @@ static int add_nothing(cJSON *rules)
 
 	return cJSON_AddItemToArray(rules, rule) &&
 			       cJSON_AddStringToObject(rule, "comment", "0 observations") &&
-			       add_list(rule, "actions", actions, 1) == 0 && add_list(rule, "effects", effects, 2) == 0
+			       add_list(rule, "actions", actions, 1) == 0 &&
+			       add_list(rule, "effects", effects, 2) == 0
 		       ? 0
 		       : -ENOMEM;
 }

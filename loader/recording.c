@@ -81,7 +81,8 @@ static int read_subject(const cJSON *event, struct tk_deed *deed, const char **r
 static int read_event(const cJSON *event, struct tk_deed *deed, const char **ret_why)
 {
 	const char *verdict = text(event, "verdict"), *action = text(event, "action");
-	const char *path = text(event, "path"), *guard = text(event, "guard"), *reason = text(event, "reason");
+	const char *path = text(event, "path"), *guard = text(event, "guard"),
+		   *reason = text(event, "reason");
 	const cJSON *rule = cJSON_GetObjectItemCaseSensitive(event, "rule");
 
 	*ret_why = "no JSON object";
@@ -111,9 +112,9 @@ static int read_event(const cJSON *event, struct tk_deed *deed, const char **ret
 
 static int compare_numbers(const struct tk_deed *x, const struct tk_deed *y)
 {
-#define BY(field)                   \
-	if (x->field != y->field)   \
-		return x->field < y->field ? -1 : 1
+#define BY(field)                 \
+	if (x->field != y->field) \
+	return x->field < y->field ? -1 : 1
 	BY(action);
 	BY(uid);
 	BY(gid);
@@ -263,7 +264,8 @@ void tk_recording_free(struct tk_recording *recording)
 const char *tk_deed_unfit(const struct tk_deed *deed)
 {
 	if (deed->reason != TK_BY_RULE && deed->reason != TK_NO_RULE)
-		return deed->reason < TK_REASON_COUNT ? tk_reason_name(deed->reason) : "another version's reason";
+		return deed->reason < TK_REASON_COUNT ? tk_reason_name(deed->reason)
+						      : "another version's reason";
 	if (!deed->action)
 		return "no single action";
 	if (deed->cut)

@@ -11,18 +11,18 @@
 #include "loader/explain.h"
 
 struct tk_deed {
-	char *guard; /* name of the guard point, as recorded */
-	char *path;  /* absolute; "?…" when the guard point was not known */
-	char *exe;   /* NULL: the process had ended before it was looked up */
+	char *guard;		   /* name of the guard point, as recorded */
+	char *path;		   /* absolute; "?…" when the guard point was not known */
+	char *exe;		   /* NULL: the process had ended before it was looked up */
 	struct tk_inode exe_inode; /* all zero: not recorded */
-	gid_t *gids; /* NULL: not recorded */
+	gid_t *gids;		   /* NULL: not recorded */
 	size_t gid_count;
 	uint32_t uid, gid;
 	uint32_t action; /* enum tk_action, or 0: several at once, or none */
 	int rule;	 /* -1: none */
 	uint32_t reason; /* enum tk_reason; TK_REASON_COUNT: of another version */
 	bool permitted, apply_key, cut;
-	size_t line;	 /* where it was seen first, from 1 */
+	size_t line; /* where it was seen first, from 1 */
 	uint64_t count;
 };
 

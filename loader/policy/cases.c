@@ -79,8 +79,7 @@ static void parse_words(struct tk_report *report, const struct tk_place *at, con
 
 		out->action = tk_action_parse(word);
 		if (!out->action)
-			tk_error(report, TK_AT_KEY(at, "action"),
-				 "no single action \"%s\"%s", TK_SHOW(word),
+			tk_error(report, TK_AT_KEY(at, "action"), "no single action \"%s\"%s", TK_SHOW(word),
 				 tk_did_you_mean(word, NULL, TK_ACTION_COUNT, action_at).text);
 	}
 	if (items[EXPECT]) {
