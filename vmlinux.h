@@ -137,6 +137,18 @@ struct signal_struct {
 	unsigned int flags;
 };
 
+struct kernfs_node {
+	const char *name;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
 struct task_struct {
 	unsigned int ptrace;
 	struct mm_struct *mm;
@@ -148,6 +160,7 @@ struct task_struct {
 	unsigned int in_execve : 1;
 	kuid_t loginuid;
 	struct nsproxy *nsproxy;
+	struct css_set *cgroups;
 	struct signal_struct *signal;
 };
 

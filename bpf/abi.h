@@ -64,7 +64,7 @@ enum tk_dimension {
 	TK_USERS = 1 << 0,
 	TK_PROCESSES = 1 << 1,
 	TK_RESOURCES = 1 << 2,
-	TK_TIMES = 1 << 3, /* reserved: the compiler refuses times until they are implemented */
+	TK_TIMES = 1 << 3,
 };
 
 enum tk_mode {
@@ -79,6 +79,7 @@ struct tk_rule {
 	__u64 users[TK_SET_WORDS];     /* one bit a set */
 	__u64 processes[TK_SET_WORDS];
 	__u64 resources[TK_SET_WORDS];
+	__u64 times[TK_SET_WORDS];
 	__u16 actions;		       /* enum tk_action bits */
 	__u16 source;		       /* index of the rule in the policy's "rules" */
 	__u8 effects;		       /* enum tk_effect bits */
@@ -86,7 +87,7 @@ struct tk_rule {
 	__u8 negated;		       /* enum tk_dimension: of the named ones, those written {"not": …} */
 	__u8 pad;
 };
-_Static_assert(sizeof(struct tk_rule) == 104, "tk_rule");
+_Static_assert(sizeof(struct tk_rule) == 136, "tk_rule");
 
 struct tk_policy {
 	__u32 first_rule; /* index into rules, within the slot */
@@ -142,6 +143,24 @@ struct tk_process {
 };
 _Static_assert(sizeof(struct tk_process) == 224, "tk_process");
 
+/* A systemd unit as a policy names it; see tk_unit_of(). */
+#define TK_MAX_UNITS 4096 /* each generation */
+#define TK_UNIT_MAX 64	  /* bytes of a name with its terminator and one to spare: longer ones are no member's */
+#define TK_UNIT_DEPTH 32  /* control groups from a process to the root, that included; deeper: in no unit */
+struct tk_unit_name {
+	__u32 generation;
+	char name[TK_UNIT_MAX];
+};
+_Static_assert(sizeof(struct tk_unit_name) == 68, "tk_unit_name");
+
+/* Members that are so in one unit alone. */
+struct tk_unit_key {
+	__u32 generation;
+	__u32 unit;	     /* what map `units` says, from 1 */
+	struct tk_inode exe; /* all zero: every executable */
+};
+_Static_assert(sizeof(struct tk_unit_key) == 24, "tk_unit_key");
+
 struct tk_id_key {
 	__u32 generation;
 	__u32 id; /* uid or gid in the initial user namespace */
@@ -153,6 +172,12 @@ struct tk_id_sets {
 	char set_names[TK_NAME_MAX];
 };
 _Static_assert(sizeof(struct tk_id_sets) == 160, "tk_id_sets");
+
+/* Maps of one value a slot that say something of each set: one bit a set. */
+struct tk_set_bits {
+	__u64 sets[TK_SET_WORDS];
+};
+_Static_assert(sizeof(struct tk_set_bits) == 32, "tk_set_bits");
 
 /* -------------------------------------------------------------- questions and verdicts (decide.h) */
 
@@ -189,9 +214,11 @@ struct tk_control {
 	 * may go on as plaintext.  Afterwards only those of files the agent has found to be plaintext (TK_OPEN).
 	 */
 	__u32 adopting;
+	__u32 has_times;     /* bit per slot: the generation has time sets, so times_now must be read */
+	__u32 has_units;     /* bit per slot: the generation names units, so control groups must be looked at */
 	__u32 pad;
 };
-_Static_assert(sizeof(struct tk_control) == 32, "tk_control");
+_Static_assert(sizeof(struct tk_control) == 40, "tk_control");
 
 enum tk_view {
 	TK_VIEW_NONE = 0, /* no contents: directories, devices, sockets */

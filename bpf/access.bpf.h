@@ -54,7 +54,7 @@ struct tk_access {
 	__u32 state;	  /* of the automaton at the guard point */
 	__u32 ready;
 	__u32 verdict;	  /* TK_VERDICT() of the last action judged */
-	__u32 exe_known;
+	__u32 unit;	  /* the task's, as map `units` numbers it; 0: none that is named */
 	__u32 mount;
 };
 

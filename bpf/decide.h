@@ -28,6 +28,13 @@ TK_INLINE bool tk_sets_meet(const __u64 *a, const __u64 *b)
 	return (a[0] & b[0]) | (a[1] & b[1]) | (a[2] & b[2]) | (a[3] & b[3]);
 }
 
+/* What `from` has no more of. */
+TK_INLINE void tk_sets_drop(__u64 *from, const __u64 *lost)
+{
+	for (int i = 0; i < TK_SET_WORDS; i++)
+		from[i] &= ~lost[i];
+}
+
 /* A dimension that is not named matches everything; one that is negated matches members of none of its sets. */
 TK_INLINE bool tk_dimension_matches(const struct tk_rule *rule, __u8 dimension, const __u64 *named,
 				    const __u64 *subject)
@@ -37,12 +44,15 @@ TK_INLINE bool tk_dimension_matches(const struct tk_rule *rule, __u8 dimension, 
 	return tk_sets_meet(named, subject) != !!(rule->negated & dimension);
 }
 
-TK_INLINE bool tk_rule_matches(const struct tk_rule *rule, const struct tk_request *request)
+/* `times` hold: apart from the request, which lies on the stack of a hook for long. */
+TK_INLINE bool tk_rule_matches(const struct tk_rule *rule, const struct tk_request *request,
+			       const struct tk_set_bits *times)
 {
 	return (rule->actions & request->action) &&
 	       tk_dimension_matches(rule, TK_USERS, rule->users, request->users) &&
 	       tk_dimension_matches(rule, TK_PROCESSES, rule->processes, request->processes) &&
-	       tk_dimension_matches(rule, TK_RESOURCES, rule->resources, request->resources);
+	       tk_dimension_matches(rule, TK_RESOURCES, rule->resources, request->resources) &&
+	       tk_dimension_matches(rule, TK_TIMES, rule->times, times->sets);
 }
 
 /*
@@ -53,32 +63,33 @@ TK_INLINE bool tk_rule_matches(const struct tk_rule *rule, const struct tk_reque
 
 #ifdef __bpf__
 /* A function of its own in the kernel: the verifier then checks it once, not once for each turn of the loop. */
-__attribute__((noinline)) __u32 tk_consult(struct tk_request *request, __u32 index)
+__attribute__((noinline)) __u32 tk_consult(struct tk_request *request, struct tk_set_bits *times,
+						       __u32 index)
 #else
-TK_INLINE __u32 tk_consult(const struct tk_request *request, __u32 index)
+TK_INLINE __u32 tk_consult(const struct tk_request *request, const struct tk_set_bits *times, __u32 index)
 #endif
 {
 	const struct tk_rule *rule;
 
 #ifdef __bpf__
-	if (!request) /* a global function's pointer argument may be NULL as far as the verifier knows */
+	if (!request || !times) /* a global function's pointer argument may be NULL as far as the verifier knows */
 		return TK_VERDICT_UNKNOWN | TK_VERDICT_MATCHED;
 #endif
 	rule = tk_rule_at(request->slot, index);
 	if (!rule)
 		return TK_VERDICT_UNKNOWN | TK_VERDICT_MATCHED;
-	if (!tk_rule_matches(rule, request))
+	if (!tk_rule_matches(rule, request, times))
 		return 0;
 	return TK_VERDICT(rule->effects, TK_BY_RULE, rule->source) | TK_VERDICT_MATCHED;
 }
 
 /* The first rule that matches decides. */
-TK_INLINE __u32 tk_decide(struct tk_request *request, const struct tk_policy *policy)
+TK_INLINE __u32 tk_decide(struct tk_request *request, struct tk_set_bits *times, const struct tk_policy *policy)
 {
 	__u32 first = policy->first_rule, count = policy->rule_count;
 
 	for (__u32 i = 0; i < TK_MAX_POLICY_RULES && i < count; i++) {
-		__u32 verdict = tk_consult(request, first + i);
+		__u32 verdict = tk_consult(request, times, first + i);
 
 		if (verdict)
 			return verdict & ~(__u32)TK_VERDICT_MATCHED;

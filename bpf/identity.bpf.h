@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * bpf/identity.bpf.h - who acts: the sets of the current task's user, groups and
- * executable.  What cannot be determined is answered as such and denied.
+ * executable in its unit (unit.bpf.h).  What cannot be determined is answered as such and denied.
  *
  * The credentials are the task's own (real_cred), not those it may have borrowed:
  * overlayfs and io_uring personalities act under other people's by override_creds,
@@ -11,7 +11,7 @@
 #ifndef TK_IDENTITY_BPF_H
 #define TK_IDENTITY_BPF_H
 
-#include "access.bpf.h"
+#include "unit.bpf.h"
 
 static __always_inline void tk_sets_add(__u64 *to, const __u64 *from)
 {
@@ -43,36 +43,90 @@ TK_GLOBAL int tk_add_groups(struct tk_access *a, __u64 group_info)
 	return 0;
 }
 
-/* Sets of the executable of a task's memory; none for kernel threads. */
-static __always_inline const struct tk_process *tk_process_of(const struct task_struct *task, __u32 generation)
+/*
+ * Sets that require log-in do not hold for who came by su(1), nor for who never logged in: the login uid stays
+ * through su and sudo, and unset it is (uid_t)-1, which no fsuid is.  Without CONFIG_AUDIT nobody is known to
+ * have logged in.  0, or 1 when it cannot be determined.
+ */
+static __always_inline int tk_drop_login_sets(struct tk_access *a, const struct task_struct *task, __u32 fsuid)
+{
+	__u32 slot = TK_SLOT(a->generation);
+	const struct tk_set_bits *login = bpf_map_lookup_elem(&login_sets, &slot);
+
+	if (!login)
+		return 1;
+	if (!bpf_core_field_exists(task->loginuid) || BPF_CORE_READ(task, loginuid.val) != fsuid)
+		tk_sets_drop(a->request.users, login->sets);
+	return 0;
+}
+
+static __always_inline struct inode *tk_exe_of(const struct task_struct *task)
 {
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
+	struct file *exe = mm ? BPF_CORE_READ(mm, exe_file) : 0;
+
+	return exe ? BPF_CORE_READ(exe, f_inode) : 0;
+}
+
+/* Sets of the executable of a task's memory, in whatever unit; none for kernel threads. */
+static __always_inline const struct tk_process *tk_process_of(const struct task_struct *task, __u32 generation)
+{
+	struct inode *exe = tk_exe_of(task);
 	struct tk_inode_key key;
 	struct tk_inode inode;
-	struct file *exe;
 
-	if (!mm)
-		return 0;
-	exe = BPF_CORE_READ(mm, exe_file);
 	if (!exe)
 		return 0;
-	tk_inode_read(&inode, (__u64)BPF_CORE_READ(exe, f_inode));
+	tk_inode_read(&inode, (__u64)exe);
 	tk_inode_key(&key, generation, &inode);
 	return bpf_map_lookup_elem(&process_sets, &key);
 }
 
+/* Sets of an executable, with those it has in this unit alone, added to *ret. */
+TK_GLOBAL int tk_add_processes(__u64 exe, __u32 generation, __u32 unit, struct tk_set_bits *ret)
+{
+	const struct tk_process *process;
+	struct tk_inode inode;
+	union { /* to be small on the stack */
+		struct tk_inode_key exe;
+		struct tk_unit_key member;
+	} key;
+
+	if (!exe || !ret)
+		return 0;
+	tk_inode_read(&inode, exe);
+	tk_inode_key(&key.exe, generation, &inode);
+	process = bpf_map_lookup_elem(&process_sets, &key.exe);
+	if (process)
+		tk_sets_add(ret->sets, process->sets);
+	if (!unit)
+		return 0;
+	key.member.generation = generation;
+	key.member.unit = unit;
+	key.member.exe = inode;
+	process = bpf_map_lookup_elem(&unit_members, &key.member);
+	if (process)
+		tk_sets_add(ret->sets, process->sets);
+	__builtin_memset(&key.member.exe, 0, sizeof(key.member.exe));
+	process = bpf_map_lookup_elem(&unit_members, &key.member);
+	if (process)
+		tk_sets_add(ret->sets, process->sets);
+	return 0;
+}
+
 /*
  * Fills users and processes of a->request.  0, or 1 when they cannot be determined.
- * Who is being traced is no more than his tracer is: membership is what both have.
+ * Who is being traced is no more than his tracer is: membership is what both have, in whatever unit.
  */
 TK_GLOBAL int tk_identify(struct tk_access *a)
 {
-	const struct tk_process *process, *tracer;
+	const struct tk_process *tracer;
 	const struct tk_control *now;
 	struct task_struct *task;
 	struct tk_id_key key = {};
 	struct tk_id_sets *sets;
 	const struct cred *cred;
+	__u32 fsuid;
 
 	if (!a)
 		return 1;
@@ -84,7 +138,7 @@ TK_GLOBAL int tk_identify(struct tk_access *a)
 	if (!cred)
 		return 1;
 	key.generation = a->generation;
-	key.id = BPF_CORE_READ(cred, fsuid.val);
+	key.id = fsuid = BPF_CORE_READ(cred, fsuid.val);
 	sets = bpf_map_lookup_elem(&user_sets, &key);
 	if (sets)
 		tk_sets_add(a->request.users, sets->sets);
@@ -96,10 +150,10 @@ TK_GLOBAL int tk_identify(struct tk_access *a)
 		if (tk_add_groups(a, (__u64)BPF_CORE_READ(cred, group_info)))
 			return 1;
 	}
-	process = tk_process_of(task, a->generation);
-	if (!process)
-		return 0;
-	tk_sets_add(a->request.processes, process->sets);
+	if (tk_drop_login_sets(a, task, fsuid))
+		return 1;
+	tk_add_processes((__u64)tk_exe_of(task), a->generation, a->unit,
+			 (struct tk_set_bits *)a->request.processes);
 	if (BPF_CORE_READ(task, ptrace)) {
 		tracer = tk_process_of(BPF_CORE_READ(task, parent), a->generation);
 		for (int i = 0; i < TK_SET_WORDS; i++)

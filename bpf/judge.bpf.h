@@ -13,9 +13,27 @@
 /* Actions that touch contents: only these have a view. */
 #define TK_CONTENT_ACTIONS (TK_DATA_READ | TK_DATA_WRITE | TK_EXECUTE)
 
+/* The time sets that hold, as one look: the agent may be changing them.  0, or 1 when they are not known. */
+static __always_inline int tk_times(const struct tk_access *a, struct tk_set_bits *ret_times)
+{
+	const struct tk_control *now = tk_control_now();
+	__u32 generation = a->generation;
+	const struct tk_set_bits *times;
+
+	__builtin_memset(ret_times, 0, sizeof(*ret_times));
+	if (now && !(now->has_times & 1 << TK_SLOT(generation)))
+		return 0;
+	times = bpf_map_lookup_elem(&times_now, &generation);
+	if (!times)
+		return 1;
+	*ret_times = *times;
+	return 0;
+}
+
 /* The policy's verdict on a->request.action. */
 TK_GLOBAL __u32 tk_verdict(struct tk_access *a)
 {
+	struct tk_set_bits times;
 	struct tk_policy *policy;
 	__u32 index;
 
@@ -26,9 +44,9 @@ TK_GLOBAL __u32 tk_verdict(struct tk_access *a)
 		return TK_VERDICT_UNKNOWN;
 	index += a->request.slot * TK_MAX_POLICIES;
 	policy = bpf_map_lookup_elem(&policies, &index);
-	if (!policy)
+	if (!policy || tk_times(a, &times))
 		return TK_VERDICT_UNKNOWN;
-	return tk_decide(&a->request, policy);
+	return tk_decide(&a->request, &times, policy);
 }
 
 static __always_inline void tk_begin(struct tk_access *a, const struct tk_control *now)
@@ -68,6 +86,7 @@ TK_GLOBAL int tk_judge(struct tk_access *a, __u32 actions)
 		return -EACCES;
 	if (a->guard_flags & TK_GUARD_VAULT)
 		return tk_refuse(a, actions, TK_GUARD_STRUCTURE, -EACCES);
+	tk_find_unit(a);
 	if (tk_identify(a))
 		return tk_refuse(a, actions, TK_IDENTITY_UNKNOWN, -EACCES);
 	if (a->state != TK_STATE_DEAD) {

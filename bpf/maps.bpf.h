@@ -34,8 +34,17 @@
 TK_HASH(guard_points, struct tk_inode_key, struct tk_guard_point, TK_SLOTS * TK_MAX_GUARD_POINTS);
 TK_HASH(guard_ancestors, struct tk_inode_key, __u32, TK_SLOTS *TK_MAX_GUARD_POINTS);
 TK_HASH(process_sets, struct tk_inode_key, struct tk_process, TK_SLOTS * TK_MAX_MEMBERS);
+TK_HASH(units, struct tk_unit_name, __u32, TK_SLOTS *TK_MAX_UNITS);
+TK_HASH(unit_members, struct tk_unit_key, struct tk_process, TK_SLOTS *TK_MAX_MEMBERS);
 TK_HASH(user_sets, struct tk_id_key, struct tk_id_sets, TK_SLOTS * TK_MAX_MEMBERS);
 TK_HASH(group_sets, struct tk_id_key, struct tk_id_sets, TK_SLOTS * TK_MAX_MEMBERS);
+/* User sets with "login": "required". */
+TK_ARRAY(login_sets, struct tk_set_bits, TK_SLOTS);
+/*
+ * Time sets that hold, by generation: the loader's for the beginning, then the agent's at each change; who is
+ * late with those of an older policy finds no entry.  Without an agent they stay as they were.
+ */
+TK_HASH(times_now, __u32, struct tk_set_bits, 2 * TK_SLOTS);
 TK_ARRAY(policies, struct tk_policy, TK_SLOTS * TK_MAX_POLICIES);
 TK_ARRAY(rules, struct tk_rule, TK_SLOTS * TK_MAX_RULES);
 TK_ARRAY(automaton, struct tk_state, TK_SLOTS * TK_MAX_STATES);

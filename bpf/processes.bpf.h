@@ -22,12 +22,32 @@ static __always_inline __u64 tk_mount_namespace(void)
 	return (__u64)BPF_CORE_READ(task, nsproxy, mnt_ns);
 }
 
+/* The sets that a task has, or will have when it executes `exe`. */
+static __always_inline void tk_add_members(const struct tk_control *now, const struct task_struct *task, __u64 exe,
+					   struct tk_set_bits *ret)
+{
+	tk_add_processes(exe, now->generation, tk_unit_named(now, task, now->generation), ret);
+}
+
+/* Who is in every set that the member is in. */
+static __always_inline bool tk_may_trace(const struct tk_control *now, const struct task_struct *tracer,
+					 const struct tk_set_bits *member)
+{
+	struct tk_set_bits own = {};
+	bool inside = true;
+
+	tk_add_members(now, tracer, (__u64)tk_exe_of(tracer), &own);
+	for (int i = 0; i < TK_SET_WORDS; i++)
+		inside &= !(member->sets[i] & ~own.sets[i]);
+	return inside;
+}
+
 /* A member's memory is open to its own set alone: ptrace, /proc/PID/mem, process_vm_readv, pidfd_getfd. */
 SEC("lsm/ptrace_access_check")
 int BPF_PROG(ptrace_access_check, struct task_struct *child, unsigned int mode, int ret)
 {
 	const struct tk_control *now = tk_control_now();
-	const struct tk_process *member, *tracer;
+	struct tk_set_bits member = {};
 	struct tk_access a;
 
 	if (ret)
@@ -36,18 +56,9 @@ int BPF_PROG(ptrace_access_check, struct task_struct *child, unsigned int mode, 
 		return 0;
 	if ((now->agent && child->tgid == (int)now->agent) || (now->loader && child->tgid == (int)now->loader))
 		return -EPERM; /* the programs let it pass, and it holds the keys */
-	member = tk_process_of(child, now->generation);
-	if (!member)
+	tk_add_members(now, child, (__u64)tk_exe_of(child), &member);
+	if (tk_may_trace(now, bpf_get_current_task_btf(), &member))
 		return 0;
-	tracer = tk_process_of(bpf_get_current_task_btf(), now->generation);
-	if (tracer) {
-		bool inside = true;
-
-		for (int i = 0; i < TK_SET_WORDS; i++)
-			inside &= !(member->sets[i] & ~tracer->sets[i]);
-		if (inside)
-			return 0;
-	}
 	tk_begin(&a, now);
 	return tk_answer(tk_refuse(&a, 0, TK_FOREIGN_TRACER, -EPERM));
 }
@@ -60,25 +71,15 @@ SEC("lsm/bprm_check_security")
 int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
 {
 	const struct tk_control *now = tk_control_now();
-	const struct tk_process *member, *tracer;
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct tk_inode_key key;
-	struct tk_inode inode;
+	struct tk_set_bits member = {};
 
 	if (ret)
 		return tk_answer(ret);
 	if (!now || !now->generation || !BPF_CORE_READ(task, ptrace))
 		return 0;
-	tk_inode_read(&inode, (__u64)BPF_CORE_READ(bprm, file, f_inode));
-	tk_inode_key(&key, now->generation, &inode);
-	member = bpf_map_lookup_elem(&process_sets, &key);
-	if (!member)
-		return 0;
-	tracer = tk_process_of(BPF_CORE_READ(task, parent), now->generation);
-	for (int i = 0; i < TK_SET_WORDS; i++)
-		if (member->sets[i] & ~(tracer ? tracer->sets[i] : 0))
-			return -EPERM;
-	return 0;
+	tk_add_members(now, task, (__u64)BPF_CORE_READ(bprm, file, f_inode), &member);
+	return tk_may_trace(now, BPF_CORE_READ(task, parent), &member) ? 0 : -EPERM;
 }
 
 #define PR_SET_MM 35

@@ -38,7 +38,8 @@ static const char help[] =
 	"    example and both, \"uid 1001 [finance → none]\". \"anybody else\", \"other programs\"\n"
 	"    and \"other paths\" are in none of the sets. A user has one uid and any groups; a\n"
 	"    program has one path, and its name and digest may be any. Nothing need be loaded\n"
-	"    and no root is needed.\n"
+	"    and no root is needed. Policies with time sets, units or log-in are refused: this\n"
+	"    verb does not know them yet.\n"
 	"\n"
 	"OPTIONS\n"
 	"    --json      a list of objects with \"guard_point\", \"path\", \"kind\" (verdict, added,\n"
@@ -436,6 +437,10 @@ static int diff_files(const char *old, const char *new, bool json)
 		code = tk_policy_open(new, &sides[1], NULL);
 	diff.sides[0] = sides[0];
 	diff.sides[1] = sides[1];
+	if (code == TK_EXIT_DONE)
+		code = tk_policy_timeless(verb, old, sides[0]);
+	if (code == TK_EXIT_DONE)
+		code = tk_policy_timeless(verb, new, sides[1]);
 	if (code == TK_EXIT_DONE)
 		code = compare(&diff);
 	tk_comparison_free(&diff.comparison);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <string.h>
+#include <time.h>
 
 static const char verb[] = "explain";
 
@@ -19,8 +20,8 @@ static const char help[] =
 	"    takakrypt-bpf explain - tell what a policy says, and why\n"
 	"\n"
 	"SYNOPSIS\n"
-	"    takakrypt-bpf explain POLICY --user USER [--groups GROUP,...] --process EXE\n"
-	"        --action ACTION [--json] PATH\n"
+	"    takakrypt-bpf explain POLICY --user USER [--groups GROUP,...] [--login-uid USER]\n"
+	"        --process EXE [--unit UNIT] --action ACTION [--at TIME] [--json] PATH\n"
 	"\n"
 	"DESCRIPTION\n"
 	"    Says whether USER, through the program EXE, may do ACTION to PATH, which rule\n"
@@ -38,10 +39,14 @@ static const char help[] =
 	"OPTIONS\n"
 	"    --user USER        a name or a uid\n"
 	"    --groups GROUP,... names or gids, instead of those the system gives USER\n"
+	"    --login-uid USER   who logged in: a name, a uid or \"none\", instead of USER himself\n"
 	"    --process EXE      path of the executable; one that does not exist here is\n"
 	"                       judged by its path alone\n"
+	"    --unit UNIT        the systemd unit it runs in, instead of none that is named\n"
 	"    --action ACTION    data_read, data_write, execute, list, create, delete, rename,\n"
 	"                       link, set_attr or key_op\n"
+	"    --at TIME          instead of now: 2026-11-21T09:30:00+07:00, or \"mon 09:30\", by the\n"
+	"                       clock in the zone of each time set\n"
 	"    --json             an object with \"verdict\" (permit, deny, not_guarded) and all\n"
 	"                       the rest\n"
 	"    -h, --help         this text\n"
@@ -54,8 +59,11 @@ static const char help[] =
 static const struct option options[] = {
 	{"user", required_argument, NULL, 'u'},
 	{"groups", required_argument, NULL, 'g'},
+	{"login-uid", required_argument, NULL, 'l'},
 	{"process", required_argument, NULL, 'p'},
+	{"unit", required_argument, NULL, 'i'},
 	{"action", required_argument, NULL, 'a'},
+	{"at", required_argument, NULL, 't'},
 	{"json", no_argument, NULL, 'j'},
 	{"help", no_argument, NULL, 'h'},
 	{},
@@ -64,6 +72,7 @@ static const struct option options[] = {
 struct request {
 	const char *policy;
 	struct tk_question question;
+	const char *at; /* NULL: now */
 	bool json;
 };
 
@@ -105,7 +114,28 @@ static int print_rule(const char *before, const struct tk_compiled *compiled, co
 	return 0;
 }
 
-static void print_miss(const struct tk_rule *rule, const struct tk_miss *miss, uint32_t action)
+static bool sets_meet(const __u64 *a, const __u64 *b)
+{
+	bool meet = false;
+
+	for (int i = 0; i < TK_SET_WORDS; i++)
+		meet |= (a[i] & b[i]) != 0;
+	return meet;
+}
+
+static bool asks_for_unit(const struct tk_compiled *compiled, const struct tk_rule *rule)
+{
+	for (size_t i = 0; i < compiled->process_count; i++) {
+		const struct tk_process_spec *spec = &compiled->processes[i];
+
+		if (spec->unit != UINT32_MAX && rule->processes[spec->set / 64] >> (spec->set % 64) & 1)
+			return true;
+	}
+	return false;
+}
+
+static void print_miss(const struct tk_compiled *compiled, const struct tk_answer *answer,
+		       const struct tk_miss *miss, uint32_t action)
 {
 	static const struct {
 		uint8_t bit;
@@ -117,7 +147,11 @@ static void print_miss(const struct tk_rule *rule, const struct tk_miss *miss, u
 		 "the program is in a set that is excluded"},
 		{TK_RESOURCES, "resources", "the path is in none of these sets",
 		 "the path is in a set that is excluded"},
+		{TK_TIMES, "times", "none of these sets holds at this time",
+		 "a set that is excluded holds at this time"},
 	};
+
+	const struct tk_rule *rule = miss->rule;
 
 	if (miss->action)
 		printf("        actions: %s is not among them\n", tk_action_name(action));
@@ -126,6 +160,10 @@ static void print_miss(const struct tk_rule *rule, const struct tk_miss *miss, u
 			printf("        %s: %s\n", words[i].name,
 			       rule->negated & words[i].bit ? words[i].inside : words[i].outside);
 	}
+	if (miss->dimensions & TK_PROCESSES && asks_for_unit(compiled, rule))
+		puts("        processes: an entry counts only in its unit (--unit)");
+	if (miss->dimensions & TK_USERS && !answer->same_login && sets_meet(rule->users, compiled->login_sets.sets))
+		puts("        users: a set requires to be logged in as the user himself");
 }
 
 static void print_subject(const struct tk_compiled *compiled, const struct request *request,
@@ -133,15 +171,27 @@ static void print_subject(const struct tk_compiled *compiled, const struct reque
 {
 	fputs("user:        ", stdout);
 	tk_put_safe(stdout, request->question.user);
-	printf(" (uid %u, %zu group%s)", answer->uid, answer->gid_count, answer->gid_count == 1 ? "" : "s");
+	printf(" (uid %u, %zu group%s%s)", answer->uid, answer->gid_count, answer->gid_count == 1 ? "" : "s",
+	       answer->same_login ? "" : ", not logged in as this user");
 	print_sets(" in user sets: ", answer->users, compiled->user_sets, compiled->user_set_count);
 	fputs("program:     ", stdout);
 	tk_put_safe(stdout, answer->exe);
+	if (request->question.unit) {
+		fputs(" in ", stdout);
+		tk_put_safe(stdout, request->question.unit);
+	}
 	print_sets(" in process sets: ", answer->processes, compiled->process_sets,
 		   compiled->process_set_count);
 	if (!answer->exe_exists)
 		puts("             (not on this machine: judged by its path alone; entries with \"name\" or\n"
 		     "             \"sha256\" do not count)");
+}
+
+static void print_times(const struct tk_compiled *compiled, const struct tk_answer *answer)
+{
+	if (compiled->time_set_count)
+		print_sets("time sets that hold: ", answer->times, compiled->time_sets,
+			   compiled->time_set_count);
 }
 
 static int print_answer(const struct tk_compiled *compiled, const struct request *request,
@@ -170,6 +220,7 @@ static int print_answer(const struct tk_compiled *compiled, const struct request
 	print_sets(" in resource sets: ", answer->resources, compiled->resource_sets,
 		   compiled->resource_set_count);
 	print_subject(compiled, request, answer);
+	print_times(compiled, answer);
 	if (answer->decided_by)
 		r = print_rule("decided by:  ", compiled, answer->decided_by);
 	else
@@ -177,7 +228,7 @@ static int print_answer(const struct tk_compiled *compiled, const struct request
 									 : tk_reason_name(answer->reason));
 	for (size_t i = 0; i < answer->miss_count && r == 0; i++) {
 		r = print_rule("    not ", compiled, answer->misses[i].rule);
-		print_miss(answer->misses[i].rule, &answer->misses[i], request->question.action);
+		print_miss(compiled, answer, &answer->misses[i], request->question.action);
 	}
 	return r;
 }
@@ -208,7 +259,7 @@ static int add_rule(cJSON *object, const struct tk_compiled *compiled, const str
 
 static int add_misses(cJSON *object, const struct tk_compiled *compiled, const struct tk_answer *answer)
 {
-	static const char *const names[] = {"users", "processes", "resources"};
+	static const char *const names[] = {"users", "processes", "resources", "times"};
 	cJSON *list = cJSON_AddArrayToObject(object, "earlier");
 
 	for (size_t i = 0; i < answer->miss_count; i++) {
@@ -220,7 +271,7 @@ static int add_misses(cJSON *object, const struct tk_compiled *compiled, const s
 		unmatched = cJSON_AddArrayToObject(item, "unmatched");
 		if (miss->action && !cJSON_AddItemToArray(unmatched, cJSON_CreateString("actions")))
 			return -ENOMEM;
-		for (size_t bit = 0; bit < 3; bit++) {
+		for (size_t bit = 0; bit < 4; bit++) {
 			if (miss->dimensions >> bit & 1 &&
 			    !cJSON_AddItemToArray(unmatched, cJSON_CreateString(names[bit])))
 				return -ENOMEM;
@@ -244,7 +295,8 @@ static int add_place(cJSON *object, const struct tk_compiled *compiled, const st
 	    !cJSON_AddStringToObject(object, "below", answer->below))
 		return -ENOMEM;
 	if (add_sets(object, "resource_sets", answer->resources, compiled->resource_sets,
-		     compiled->resource_set_count) < 0)
+		     compiled->resource_set_count) < 0 ||
+	    add_sets(object, "time_sets", answer->times, compiled->time_sets, compiled->time_set_count) < 0)
 		return -ENOMEM;
 	decided = answer->decided_by ? cJSON_AddObjectToObject(object, "decided_by")
 				     : cJSON_AddNullToObject(object, "decided_by");
@@ -263,6 +315,7 @@ static int print_json(const struct tk_compiled *compiled, const struct tk_answer
 	    !cJSON_AddStringToObject(object, "process", answer->exe) ||
 	    !cJSON_AddBoolToObject(object, "process_exists", answer->exe_exists) ||
 	    !cJSON_AddNumberToObject(object, "uid", answer->uid) ||
+	    !cJSON_AddBoolToObject(object, "logged_in", answer->same_login) ||
 	    add_sets(object, "user_sets", answer->users, compiled->user_sets, compiled->user_set_count) < 0 ||
 	    add_sets(object, "process_sets", answer->processes, compiled->process_sets,
 		     compiled->process_set_count) < 0)
@@ -314,6 +367,16 @@ static int set_once(const char **option, const char *value, const char *name)
 	return TK_EXIT_DONE;
 }
 
+static int set_time(struct request *request, const char *text)
+{
+	if (request->at)
+		return tk_usage(verb, "--at is given twice");
+	request->at = text;
+	if (!tk_moment_parse(text, &request->question.at))
+		return tk_usage(verb, "no time \"%s\" (such as 2026-11-21T09:30:00+07:00 or \"mon 09:30\")", text);
+	return TK_EXIT_DONE;
+}
+
 static int set_option(struct request *request, int c, const char **action)
 {
 	switch (c) {
@@ -321,10 +384,16 @@ static int set_option(struct request *request, int c, const char **action)
 		return set_once(&request->question.user, optarg, "--user");
 	case 'g':
 		return set_once(&request->question.groups, optarg, "--groups");
+	case 'l':
+		return set_once(&request->question.login, optarg, "--login-uid");
 	case 'p':
 		return set_once(&request->question.exe, optarg, "--process");
+	case 'i':
+		return set_once(&request->question.unit, optarg, "--unit");
 	case 'a':
 		return set_once(action, optarg, "--action");
+	case 't':
+		return set_time(request, optarg);
 	default:
 		if (request->json)
 			return tk_usage(verb, "--json is given twice");
@@ -335,7 +404,7 @@ static int set_option(struct request *request, int c, const char **action)
 
 int cmd_explain(int argc, char **argv)
 {
-	struct request request = {0};
+	struct request request = {.question.at.when = time(NULL)};
 	const char *action = NULL;
 	int c, code;
 

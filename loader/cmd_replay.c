@@ -41,7 +41,8 @@ static const char help[] =
 	"    Users are asked by their uid and the groups recorded; where the process had ended\n"
 	"    before its groups were looked up, the system's of the user are taken, and their\n"
 	"    number is told. Programs are asked by their path, as the one that is there now; by\n"
-	"    their inode where the path was not recorded.\n"
+	"    their inode where the path was not recorded. A policy with time sets, units or\n"
+	"    log-in is refused: this verb does not know them yet.\n"
 	"\n"
 	"    Only what was audited was recorded: give rules the effect audit, or the guard\n"
 	"    point the mode learn, to record all.\n"
@@ -288,8 +289,11 @@ static int replay_file(const char *policy, const char *file, bool json)
 		return code;
 	replay.compiled = compiled;
 	replay.resolved = resolved;
-	r = tk_recording_read(&recording, stream, file);
-	code = r < 0 ? tk_fail_err("read", file, r) : ask_all(&replay, &recording, policy, json);
+	code = tk_policy_timeless(verb, policy, compiled);
+	if (code == TK_EXIT_DONE) {
+		r = tk_recording_read(&recording, stream, file);
+		code = r < 0 ? tk_fail_err("read", file, r) : ask_all(&replay, &recording, policy, json);
+	}
 	free(replay.groups);
 	tk_recording_free(&recording);
 	tk_resolved_free(resolved);

@@ -68,6 +68,23 @@ static void print_guard(const cJSON *guard)
 		printf(", NOT WATCHED, contents cannot be opened: %s\n", text(guard, "trouble"));
 }
 
+static void print_times(const cJSON *times)
+{
+	const char *between = "";
+	const cJSON *item;
+
+	printf("times        ");
+	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(times, "holding")) {
+		printf("%s%s", between, item->valuestring);
+		between = ", ";
+	}
+	printf("%s; next change %s%s\n", *between ? " hold" : "none holds",
+	       *text(times, "next") ? text(times, "next") : "never",
+	       cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(times, "frozen"))
+		       ? "; FROZEN, the kernel programs go by older ones"
+		       : "");
+}
+
 static void print_agent(const cJSON *agent)
 {
 	const cJSON *files = cJSON_GetObjectItemCaseSensitive(agent, "files");
@@ -79,6 +96,8 @@ static void print_agent(const cJSON *agent)
 	printf("guard points\n");
 	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(agent, "guard_points"))
 		print_guard(item);
+	if (cJSON_HasObjectItem(agent, "times"))
+		print_times(cJSON_GetObjectItemCaseSensitive(agent, "times"));
 	printf("files        %" PRIu64 " open, %" PRIu64 " in transition, %" PRIu64 " waiting, %" PRIu64
 	       " open raw, %" PRIu64 " to be sealed\n",
 	       number(files, "open"), number(files, "in_transition"), number(files, "waiting"),
@@ -99,30 +118,42 @@ static void print_agent(const cJSON *agent)
 	}
 }
 
-static bool is_loaded(void)
+static bool is_loaded(bool *ret_has_times)
 {
+	struct tk_control control;
 	struct tk_kernel *kernel;
 
 	if (tk_kernel_open(&kernel))
 		return false;
+	tk_kernel_control(kernel, &control);
+	*ret_has_times = control.has_times >> TK_SLOT(control.generation) & 1;
 	tk_kernel_close(kernel);
 	return true;
+}
+
+/* In the place of an agent that does not answer. */
+static cJSON *no_agent(bool has_times)
+{
+	cJSON *answer = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(answer, "state", "none");
+	if (has_times)
+		cJSON_AddBoolToObject(cJSON_AddObjectToObject(answer, "times"), "frozen", true);
+	return answer;
 }
 
 static int status(bool json)
 {
 	_cleanup_json_ cJSON *request = cJSON_CreateObject(), *answer = NULL;
-	bool loaded = is_loaded(), ready;
+	bool has_times = false, loaded = is_loaded(&has_times), ready;
 	int err = -ENOMEM;
 
 	if (request && cJSON_AddStringToObject(request, "verb", verb))
 		err = tk_client_ask(NULL, request, &answer);
 	if (err == -EACCES || err == -EPERM)
 		return tk_fail_err("ask", "the agent", err);
-	if (err) { /* nobody listens */
-		answer = cJSON_CreateObject();
-		cJSON_AddStringToObject(answer, "state", "none");
-	}
+	if (err) /* nobody listens */
+		answer = no_agent(has_times);
 	cJSON_DeleteItemFromObjectCaseSensitive(answer, "ok");
 	cJSON_AddBoolToObject(answer, "loaded", loaded);
 	ready = loaded && !strcmp(text(answer, "state"), "ready");
@@ -137,6 +168,8 @@ static int status(bool json)
 		printf("agent        none%s\n", loaded ? ": contents of guarded files cannot be opened" : "");
 	else
 		print_agent(answer);
+	if (!strcmp(text(answer, "state"), "none") && has_times)
+		printf("times        frozen: time sets hold, or do not, as when the agent ended\n");
 	return ready ? TK_EXIT_DONE : TK_EXIT_FAILED;
 }
 

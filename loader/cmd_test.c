@@ -42,6 +42,10 @@ static const char help[] =
 	"    expect   \"permit+apply_key\" (works on plaintext), \"permit\" (on the bytes as\n"
 	"             stored), \"deny\", or \"not_guarded\" (outside every guard point). The mode\n"
 	"             does not matter: what monitor would record as denied is \"deny\".\n"
+	"    login    optional: as whom he logged in, or \"none\"; the user himself if left out\n"
+	"    unit     optional: the systemd unit the process runs in\n"
+	"    at       optional: when, \"mon 09:30\" on every wall or an instant of RFC 3339; now if\n"
+	"             left out\n"
 	"    rule     optional: index of the rule that must decide, the first is 0\n"
 	"\n"
 	"OPTIONS\n"
@@ -105,6 +109,9 @@ static bool run_case(const struct tk_compiled *compiled, const struct tk_resolve
 		.groups = one->groups,
 		.exe = one->process,
 		.path = one->path,
+		.login = one->login,
+		.unit = one->unit,
+		.at = one->at,
 		.action = one->action,
 	};
 	struct tk_answer answer = {0};

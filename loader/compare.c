@@ -62,7 +62,8 @@ static int find_classes(const struct tk_compiled *const sides[TK_SIDES],
 static uint8_t effects_of(const struct tk_compiled *compiled, const struct tk_policy *policy,
 			  struct tk_request *request)
 {
-	uint8_t effects = TK_VERDICT_EFFECTS(tk_verdict_of_sets(compiled, policy, request));
+	struct tk_set_bits no_times = {}; /* cmd_diff.c refuses policies with time sets */
+	uint8_t effects = TK_VERDICT_EFFECTS(tk_verdict_of_sets(compiled, policy, request, &no_times));
 
 	if (!(request->action & (TK_DATA_READ | TK_DATA_WRITE | TK_EXECUTE)))
 		effects &= (uint8_t)~TK_APPLY_KEY;

@@ -43,6 +43,12 @@ static void sets_join(uint64_t *into, const __u64 *sets)
 		into[i] |= sets[i];
 }
 
+static void sets_drop(uint64_t *from, const __u64 *sets)
+{
+	for (int i = 0; i < TK_SET_WORDS; i++)
+		from[i] &= ~sets[i];
+}
+
 static void member_join(uint64_t *into, const struct tk_member_id *members, size_t count, uint32_t id)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -125,17 +131,34 @@ static int groups_of_list(const char *list, gid_t **ret_gids, size_t *ret_count)
 	return 0;
 }
 
-static void join_user(const struct tk_resolved *resolved, const gid_t *gids, size_t count,
-		      struct tk_answer *answer)
+static void join_user(const struct tk_compiled *compiled, const struct tk_resolved *resolved, const gid_t *gids,
+		      size_t count, struct tk_answer *answer)
 {
 	answer->gid_count = count;
 	member_join(answer->users, resolved->users, resolved->user_count, answer->uid);
 	for (size_t i = 0; i < count; i++)
 		member_join(answer->users, resolved->groups, resolved->group_count, gids[i]);
+	if (!answer->same_login)
+		sets_drop(answer->users, compiled->login_sets.sets);
 }
 
-static int explain_user(const struct tk_resolved *resolved, const struct tk_question *question,
-			struct tk_answer *answer, const char **ret_on, const char **ret_why)
+/* True when the login uid is uid. */
+static int explain_login(const char *login, uint32_t uid, bool *ret_same)
+{
+	const struct passwd *unused;
+	uint32_t login_uid = uid;
+
+	if (login && !strcmp(login, "none"))
+		login_uid = (uint32_t)-1;
+	else if (login && find_user(login, &login_uid, &unused) < 0)
+		return -EINVAL;
+	*ret_same = login_uid == uid;
+	return 0;
+}
+
+static int explain_user(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
+			const struct tk_question *question, struct tk_answer *answer, const char **ret_on,
+			const char **ret_why)
 {
 	_cleanup_free_ gid_t *gids = NULL;
 	const struct passwd *user;
@@ -147,6 +170,11 @@ static int explain_user(const struct tk_resolved *resolved, const struct tk_ques
 	r = find_user(question->user, &answer->uid, &user);
 	if (r < 0)
 		return -EINVAL;
+	if (question->login)
+		*ret_on = question->login;
+	r = explain_login(question->login, answer->uid, &answer->same_login);
+	if (r < 0)
+		return r;
 	if (question->groups) {
 		*ret_on = question->groups;
 		*ret_why = "no such group on this machine (a gid is taken as it is)";
@@ -156,20 +184,30 @@ static int explain_user(const struct tk_resolved *resolved, const struct tk_ques
 	}
 	if (r < 0)
 		return r == -ESRCH ? -EINVAL : r;
-	join_user(resolved, gids, count, answer);
+	join_user(compiled, resolved, gids, count, answer);
 	return 0;
 }
 
 /* ---------------------------------------------------------------- through which program */
 
-static void join_executable(const struct tk_resolved *resolved, const struct tk_inode *exe,
+static bool is_in_unit(const struct tk_compiled *compiled, const struct tk_question *question, uint32_t unit)
+{
+	return unit == UINT32_MAX || (question->unit && !strcmp(compiled->units[unit], question->unit));
+}
+
+static void join_executable(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
+			    const struct tk_question *question, const struct tk_inode *exe,
 			    struct tk_answer *answer)
 {
 	for (size_t i = 0; i < resolved->process_count; i++) {
 		const struct tk_member_process *member = &resolved->processes[i];
 
-		if (member->exe.dev == exe->dev && member->exe.ino == exe->ino &&
-		    member->exe.igeneration == exe->igeneration)
+		if (!is_in_unit(compiled, question, member->unit))
+			continue;
+		if (!strcmp(member->process.path, TK_ANY_EXE))
+			sets_join(answer->processes, member->process.sets);
+		else if (member->exe.dev == exe->dev && member->exe.ino == exe->ino &&
+			 member->exe.igeneration == exe->igeneration)
 			sets_join(answer->processes, member->process.sets);
 	}
 }
@@ -194,8 +232,8 @@ static int explain_process(const struct tk_compiled *compiled, const struct tk_r
 			const struct tk_process_spec *spec = &compiled->processes[i];
 
 			/* Contents and owner cannot be known of what is not there. */
-			if (spec->path && !spec->name && !spec->has_sha256 &&
-			    tk_glob_match(spec->path, answer->exe))
+			if (!spec->name && !spec->has_sha256 && is_in_unit(compiled, question, spec->unit) &&
+			    (!spec->path || tk_glob_match(spec->path, answer->exe)))
 				answer->processes[spec->set / 64] |= 1ull << (spec->set % 64);
 		}
 		return 0;
@@ -206,7 +244,7 @@ static int explain_process(const struct tk_compiled *compiled, const struct tk_r
 		*ret_why = strerror(-r);
 		return -EINVAL;
 	}
-	join_executable(resolved, &exe, answer);
+	join_executable(compiled, resolved, question, &exe, answer);
 	return 0;
 }
 
@@ -320,13 +358,14 @@ static __u32 verdict_beforehand(const struct tk_resolved *resolved, const struct
 }
 
 uint32_t tk_verdict_of_sets(const struct tk_compiled *compiled, const struct tk_policy *policy,
-			    struct tk_request *request)
+			    struct tk_request *request, struct tk_set_bits *times)
 {
 	in_force = compiled;
-	return tk_decide(request, policy);
+	return tk_decide(request, times, policy);
 }
 
-static struct tk_miss miss_of(const struct tk_rule *rule, const struct tk_request *request)
+static struct tk_miss miss_of(const struct tk_rule *rule, const struct tk_request *request,
+			      const struct tk_set_bits *times)
 {
 	struct tk_miss miss = {.rule = rule, .action = !(rule->actions & request->action)};
 
@@ -336,6 +375,8 @@ static struct tk_miss miss_of(const struct tk_rule *rule, const struct tk_reques
 		miss.dimensions |= TK_PROCESSES;
 	if (!tk_dimension_matches(rule, TK_RESOURCES, rule->resources, request->resources))
 		miss.dimensions |= TK_RESOURCES;
+	if (!tk_dimension_matches(rule, TK_TIMES, rule->times, times->sets))
+		miss.dimensions |= TK_TIMES;
 	return miss;
 }
 
@@ -345,13 +386,16 @@ static int explain_verdict(const struct tk_compiled *compiled, const struct tk_r
 	const struct tk_policy *policy = &compiled->policies[compiled->guards[answer->guard].policy];
 	struct tk_request request = {.action = question->action};
 	__u32 verdict = verdict_beforehand(resolved, answer);
+	struct tk_set_bits holding;
 
 	tk_resource_sets(compiled, answer->below, answer->resources);
 	memcpy(request.users, answer->users, sizeof(request.users));
 	memcpy(request.processes, answer->processes, sizeof(request.processes));
 	memcpy(request.resources, answer->resources, sizeof(request.resources));
+	tk_times_of(compiled, &question->at, &holding);
+	memcpy(answer->times, holding.sets, sizeof(answer->times));
 	if (!verdict)
-		verdict = tk_verdict_of_sets(compiled, policy, &request);
+		verdict = tk_verdict_of_sets(compiled, policy, &request, &holding);
 	answer->effects = TK_VERDICT_EFFECTS(verdict);
 	answer->reason = TK_VERDICT_REASON(verdict);
 	if (answer->reason != TK_BY_RULE && answer->reason != TK_NO_RULE)
@@ -362,11 +406,11 @@ static int explain_verdict(const struct tk_compiled *compiled, const struct tk_r
 	for (uint32_t i = 0; i < policy->rule_count; i++) {
 		const struct tk_rule *rule = &compiled->rules[policy->first_rule + i];
 
-		if (tk_rule_matches(rule, &request)) {
+		if (tk_rule_matches(rule, &request, &holding)) {
 			answer->decided_by = rule;
 			break;
 		}
-		answer->misses[answer->miss_count++] = miss_of(rule, &request);
+		answer->misses[answer->miss_count++] = miss_of(rule, &request, &holding);
 	}
 	return 0;
 }
@@ -375,7 +419,7 @@ int tk_explain(const struct tk_compiled *compiled, const struct tk_resolved *res
 	       const struct tk_question *question, struct tk_answer *answer, const char **ret_on,
 	       const char **ret_why)
 {
-	int r = explain_user(resolved, question, answer, ret_on, ret_why);
+	int r = explain_user(compiled, resolved, question, answer, ret_on, ret_why);
 
 	if (r == 0)
 		r = explain_process(compiled, resolved, question, answer, ret_on, ret_why);
@@ -419,18 +463,19 @@ int tk_explain_recorded(const struct tk_compiled *compiled, const struct tk_reso
 	int r = 0;
 
 	answer->uid = recorded->uid;
+	answer->same_login = true; /* not recorded: replay refuses policies that ask for it */
 	if (recorded->gids) {
-		join_user(resolved, recorded->gids, recorded->gid_count, answer);
+		join_user(compiled, resolved, recorded->gids, recorded->gid_count, answer);
 	} else {
 		r = groups_of_uid(recorded->uid, recorded->gid, &gids, &count);
 		if (r < 0)
 			return r;
-		join_user(resolved, gids, count, answer);
+		join_user(compiled, resolved, gids, count, answer);
 	}
 	if (question.exe)
 		r = explain_process(compiled, resolved, &question, answer, &on, &why);
 	if (!question.exe || r == -EINVAL)
-		join_executable(resolved, &recorded->exe_inode, answer);
+		join_executable(compiled, resolved, &question, &recorded->exe_inode, answer);
 	else if (r < 0)
 		return r;
 	/* As the kernel told it: real when it was recorded, whatever lies there now. */

@@ -12,8 +12,11 @@
 struct tk_question {
 	const char *user;   /* name or uid */
 	const char *groups; /* names or gids with commas between; NULL: the system's for the user */
+	const char *login;  /* as whom he logged in: name or uid, "none"; NULL: as user */
 	const char *exe;
+	const char *unit; /* systemd's; NULL: none */
 	const char *path;
+	struct tk_moment at;
 	uint32_t action;
 };
 
@@ -27,7 +30,9 @@ struct tk_miss {
 struct tk_answer {
 	uint32_t uid;
 	size_t gid_count;
+	bool same_login; /* false: no sets that require log-in */
 	uint64_t users[TK_SET_WORDS], processes[TK_SET_WORDS], resources[TK_SET_WORDS];
+	uint64_t times[TK_SET_WORDS]; /* that hold */
 	char *exe;	 /* as it was looked up */
 	bool exe_exists; /* false: judged by its path alone */
 	char *path;	 /* canonical */
@@ -52,7 +57,7 @@ void tk_answer_free(struct tk_answer *answer);
 
 /* The verdict (TK_VERDICT) of one of the policies on a subject and a resource given as sets; not thread-safe. */
 uint32_t tk_verdict_of_sets(const struct tk_compiled *compiled, const struct tk_policy *policy,
-			    struct tk_request *request);
+			    struct tk_request *request, struct tk_set_bits *times);
 
 /* Who did what, as an audit event has it: numbers for names, a path as it was. */
 struct tk_recorded {

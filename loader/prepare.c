@@ -100,6 +100,16 @@ int tk_try_filesystem(const char *path, bool ret_can[TK_ABILITY_COUNT])
 	return 0;
 }
 
+/* Control groups of version 1 say of a process what each controller says, and no unit. */
+static int check_units(const char *verb, const char *path, const struct tk_compiled *compiled)
+{
+	if (!compiled->unit_count || !access("/sys/fs/cgroup/cgroup.controllers", F_OK))
+		return TK_EXIT_DONE;
+	return tk_fail(verb, path,
+		       "it names systemd units, and this machine does not have cgroup v2 at /sys/fs/cgroup",
+		       "boot with systemd.unified_cgroup_hierarchy=1, or leave \"unit\" out");
+}
+
 static int check_filesystem(const char *verb, const char *path)
 {
 	bool can[TK_ABILITY_COUNT] = {};
@@ -203,6 +213,8 @@ int tk_prepare(const char *verb, const char *path, struct tk_prepared *ret_prepa
 	struct tk_prepared prepared = {};
 	int code = compile(verb, path, &prepared);
 
+	if (code == TK_EXIT_DONE)
+		code = check_units(verb, path, prepared.compiled);
 	if (code == TK_EXIT_DONE)
 		code = check_keys(verb, prepared.compiled);
 	if (code == TK_EXIT_DONE)

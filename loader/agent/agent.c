@@ -114,7 +114,7 @@ static int init(struct tk_agent *agent)
 	atomic_store(&agent->deny_errno, true);
 	agent->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	agent->told = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (agent->wake < 0 || agent->told < 0)
+	if (agent->wake < 0 || agent->told < 0 || tk_times_open(agent))
 		return -errno;
 	return tk_keyring_new(&agent->keys);
 }
@@ -201,6 +201,7 @@ static int begin(struct tk_agent *agent, const struct tk_agent_options *options,
 	err = tk_policy_adopt(agent, error, sizeof(error));
 	if (err)
 		return refuse(ready_fd, err, "%s", error);
+	tk_times_refresh(agent);
 	err = tk_control_open(control, &listener);
 	if (err)
 		return refuse(ready_fd, err, "cannot listen on %s: %s", control, tk_strerror(err));
@@ -224,6 +225,7 @@ static void reload(struct tk_agent *agent)
 	if (tk_policy_adopt(agent, error, sizeof(error))) {
 		tk_report(agent, "the policy cannot be read again, the former one is kept: %s", error);
 	} else {
+		tk_times_refresh(agent);
 		tk_policy_appear(agent);
 		tk_sweep_ask(agent);
 		notify_manager("STATUS=policy reloaded");
@@ -272,6 +274,7 @@ static void tick(struct tk_agent *agent)
 		parked = agent->parked;
 	}
 	stay_known(agent);
+	tk_times_tick(agent);
 	if (parked) {
 		tk_policy_follow(agent);
 		tk_files_unpark(agent);
@@ -302,6 +305,7 @@ static void live(struct tk_agent *agent, int signals, int timer)
 		{.fd = agent->wake, .events = POLLIN},
 		{.fd = timer, .events = POLLIN},
 		{.fd = mounts, .events = POLLPRI}, /* mounts came or went */
+		{.fd = agent->times.timer, .events = POLLIN},
 	};
 	uint64_t ticks;
 
@@ -312,6 +316,8 @@ static void live(struct tk_agent *agent, int signals, int timer)
 			return;
 		if (set[1].revents && read(agent->wake, &ticks, sizeof(ticks)) < 0)
 			continue;
+		if (set[4].revents)
+			tk_times_fired(agent);
 		if (set[3].revents)
 			atomic_store(&agent->rescan_wanted, true);
 		look_around(agent);

@@ -275,6 +275,15 @@ struct tk_sweep {
 	uint64_t files, found; /* of the round that runs or ran: looked at, not sealed */
 };
 
+/* The time sets that hold: written by the main thread under policy_lock. */
+struct tk_times {
+	int timer;
+	struct tk_set_bits holding;
+	int64_t next; /* seconds since 1970; INT64_MAX: never */
+	bool armed;   /* the timer will tell */
+	bool frozen;  /* the kernel programs have not got them */
+};
+
 struct tk_agent {
 	struct tk_kernel *kernel;
 	const char *policy_path;
@@ -284,6 +293,7 @@ struct tk_agent {
 	struct tk_compiled *compiled;
 	struct tk_spots now, before; /* of the generation in force, and of the one before */
 	bool text_doubtful;	 /* the main thread's: the text may be older than the generation in force */
+	struct tk_times times;
 	struct tk_keyring *keys; /* thread-safe by itself, never replaced */
 
 	/* The main thread's. */
@@ -342,6 +352,13 @@ int tk_policy_follow(struct tk_agent *agent);
 void tk_policy_appear(struct tk_agent *agent);
 /* Under policy_lock.  NULL: no such guard point in that generation, or a generation that is long gone. */
 const struct tk_spot *tk_spot_find(const struct tk_agent *agent, uint32_t generation, uint32_t id);
+
+/* times.c: by the main thread alone */
+int tk_times_open(struct tk_agent *agent);
+/* Says which time sets hold now, and waits for the next change; after another policy was taken over, too. */
+void tk_times_refresh(struct tk_agent *agent);
+void tk_times_fired(struct tk_agent *agent); /* the timer can be read */
+void tk_times_tick(struct tk_agent *agent);  /* each second: for what went wrong */
 
 /* mountinfo.c */
 struct tk_mount {

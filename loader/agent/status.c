@@ -36,6 +36,29 @@ static void add_guards(struct tk_agent *agent, cJSON *json)
 	}
 }
 
+static void add_times(struct tk_agent *agent, cJSON *json)
+{
+	cJSON *times, *holding;
+	char stamp[32];
+	struct tm tm;
+	TK_HOLD_READ(&agent->policy_lock);
+
+	if (!agent->compiled->time_set_count)
+		return;
+	times = cJSON_AddObjectToObject(json, "times");
+	holding = cJSON_AddArrayToObject(times, "holding");
+	for (size_t i = 0; i < agent->compiled->time_set_count; i++)
+		if (agent->times.holding.sets[i / 64] >> (i % 64) & 1)
+			cJSON_AddItemToArray(holding, cJSON_CreateString(agent->compiled->time_sets[i]));
+	if (agent->times.next == INT64_MAX || !gmtime_r(&(time_t){agent->times.next}, &tm)) {
+		cJSON_AddNullToObject(times, "next");
+	} else {
+		strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &tm);
+		cJSON_AddStringToObject(times, "next", stamp);
+	}
+	cJSON_AddBoolToObject(times, "frozen", agent->times.frozen);
+}
+
 static void add_files(struct tk_agent *agent, cJSON *json)
 {
 	uint64_t open = 0, moving = 0, waiting = 0, raw = 0, records = 0, plain = 0;
@@ -142,6 +165,7 @@ char *tk_status_json(struct tk_agent *agent)
 	add_number(json, "started", (uint64_t)agent->started);
 	add_number(json, "generation", agent->now.generation);
 	add_guards(agent, json);
+	add_times(agent, json);
 	add_files(agent, json);
 	add_number(json, "unsettled", tk_files_unsettled(agent));
 	add_sweep(agent, json);

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include <bpf/bpf.h>
 
@@ -58,7 +59,7 @@ static struct tk_inode_key inode_key(uint32_t generation, const struct tk_inode 
 static int put_tables(struct install *in)
 {
 	const struct tk_compiled *c = in->compiled;
-	int err = 0;
+	int err = put_at(in, TK_MAP_LOGIN_SETS, 1, 0, &c->login_sets);
 
 	for (size_t i = 0; i < c->rule_count && !err; i++)
 		err = put_at(in, TK_MAP_RULES, TK_MAX_RULES, i, &c->rules[i]);
@@ -67,6 +68,15 @@ static int put_tables(struct install *in)
 	for (size_t i = 0; i < c->state_count && !err; i++)
 		err = put_at(in, TK_MAP_AUTOMATON, TK_MAX_STATES, i, &c->states[i]);
 	return err;
+}
+
+static int put_times(struct install *in)
+{
+	struct tk_set_bits holding;
+	int64_t next;
+
+	tk_times_at(in->compiled, time(NULL), &holding, &next);
+	return put(in, TK_MAP_TIMES_NOW, &in->generation, &holding);
 }
 
 static int put_ids(struct install *in, enum tk_map map, const struct tk_member_id *ids, size_t count)
@@ -81,6 +91,30 @@ static int put_ids(struct install *in, enum tk_map map, const struct tk_member_i
 	return err;
 }
 
+static int put_units(struct install *in)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < in->compiled->unit_count && !err; i++) {
+		struct tk_unit_name key = { .generation = in->generation };
+		uint32_t number = i + 1;
+
+		memcpy(key.name, in->compiled->units[i], strlen(in->compiled->units[i])); /* tk_check_unit(): it fits */
+		err = put(in, TK_MAP_UNITS, &key, &number);
+	}
+	return err;
+}
+
+static int put_process(struct install *in, const struct tk_member_process *member, const struct tk_inode *exe)
+{
+	struct tk_inode_key key = inode_key(in->generation, exe);
+	struct tk_unit_key unit_key = { .generation = in->generation, .unit = member->unit + 1, .exe = *exe };
+
+	if (member->unit == UINT32_MAX)
+		return put(in, TK_MAP_PROCESS_SETS, &key, &member->process);
+	return put(in, TK_MAP_UNIT_MEMBERS, &unit_key, &member->process);
+}
+
 /* Executables lie anywhere, so their inodes are asked of the kernel itself. */
 static int put_processes(struct install *in, const struct tk_resolved *resolved)
 {
@@ -90,18 +124,15 @@ static int put_processes(struct install *in, const struct tk_resolved *resolved)
 	int err = paths && inodes ? 0 : -ENOMEM;
 
 	for (size_t i = 0; i < count && !err; i++) {
-		paths[i] = resolved->processes[i].process.path;
+		paths[i] = resolved->processes[i].process.path; /* TK_ANY_EXE cannot be opened, and stays zero */
 		inodes[i] = resolved->processes[i].exe;
 	}
 	if (!err && count)
 		err = tk_kernel_identify(paths, count, inodes);
 	if (err)
 		tk_why_set(in->why, "cannot identify the executables of the process sets: %s", strerror(-err));
-	for (size_t i = 0; i < count && !err; i++) {
-		struct tk_inode_key key = inode_key(in->generation, &inodes[i]);
-
-		err = put(in, TK_MAP_PROCESS_SETS, &key, &resolved->processes[i].process);
-	}
+	for (size_t i = 0; i < count && !err; i++)
+		err = put_process(in, &resolved->processes[i], &inodes[i]);
 	free(paths);
 	free(inodes);
 	return err;
@@ -180,7 +211,7 @@ static int carry_vaults(struct install *in, uint32_t from)
 /* Removes a generation's entries from one hash map; every key begins with the generation. */
 static void clear_map(int fd, size_t key_size, uint32_t generation)
 {
-	unsigned char key[sizeof(struct tk_inode_key)], next[sizeof(struct tk_inode_key)];
+	unsigned char key[sizeof(struct tk_unit_name)], next[sizeof(struct tk_unit_name)]; /* the longest */
 	bool more = !bpf_map_get_next_key(fd, NULL, next);
 
 	while (more) {
@@ -199,8 +230,11 @@ static void clear_generation(struct tk_kernel *kernel, uint32_t generation)
 	clear_map(kernel->maps[TK_MAP_GUARD_POINTS], sizeof(struct tk_inode_key), generation);
 	clear_map(kernel->maps[TK_MAP_GUARD_ANCESTORS], sizeof(struct tk_inode_key), generation);
 	clear_map(kernel->maps[TK_MAP_PROCESS_SETS], sizeof(struct tk_inode_key), generation);
+	clear_map(kernel->maps[TK_MAP_UNITS], sizeof(struct tk_unit_name), generation);
+	clear_map(kernel->maps[TK_MAP_UNIT_MEMBERS], sizeof(struct tk_unit_key), generation);
 	clear_map(kernel->maps[TK_MAP_USER_SETS], sizeof(struct tk_id_key), generation);
 	clear_map(kernel->maps[TK_MAP_GROUP_SETS], sizeof(struct tk_id_key), generation);
+	clear_map(kernel->maps[TK_MAP_TIMES_NOW], sizeof(uint32_t), generation);
 }
 
 static void set_slot_bit(uint32_t *word, uint32_t generation, bool on)
@@ -238,9 +272,13 @@ int tk_kernel_install(struct tk_kernel *kernel, const struct tk_compiled *compil
 		clear_generation(kernel, before - 1);
 	err = put_tables(&in);
 	if (!err)
+		err = put_times(&in);
+	if (!err)
 		err = put_ids(&in, TK_MAP_USER_SETS, resolved->users, resolved->user_count);
 	if (!err)
 		err = put_ids(&in, TK_MAP_GROUP_SETS, resolved->groups, resolved->group_count);
+	if (!err)
+		err = put_units(&in);
 	if (!err)
 		err = put_processes(&in, resolved);
 	if (!err && before)
@@ -253,6 +291,8 @@ int tk_kernel_install(struct tk_kernel *kernel, const struct tk_compiled *compil
 	}
 	set_slot_bit(&kernel->control->has_groups, in.generation, resolved->group_count > 0);
 	set_slot_bit(&kernel->control->has_resources, in.generation, compiled->resource_set_count > 0);
+	set_slot_bit(&kernel->control->has_units, in.generation, compiled->unit_count > 0);
+	set_slot_bit(&kernel->control->has_times, in.generation, compiled->time_set_count > 0);
 	__atomic_store_n(&kernel->control->adopting, 1, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&kernel->control->generation, in.generation, __ATOMIC_SEQ_CST);
 	if (before && grace_period())

@@ -109,6 +109,9 @@ int tk_kernel_state(struct tk_kernel *kernel, const struct tk_inode *inode, enum
 int tk_kernel_counts(struct tk_kernel *kernel, const struct tk_inode *inode,
 		     struct tk_file_counts *ret_counts);
 
+/* The time sets that hold from now on.  -ENOENT: that generation is gone. */
+int tk_kernel_set_times(struct tk_kernel *kernel, uint32_t generation, const struct tk_set_bits *holding);
+
 /* Is any file open as plaintext, or on its way? */
 bool tk_kernel_any_open(struct tk_kernel *kernel);
 

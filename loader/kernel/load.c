@@ -28,9 +28,9 @@
 #define IDENTIFY_PIN TK_BPFFS_DIR "/identify"
 
 const char *const tk_map_names[TK_MAP_COUNT] = {
-	"guard_points", "guard_ancestors", "process_sets",    "user_sets",	"group_sets", "policies",
-	"rules",	"automaton",	   "control",	      "guarded_devices", "guard_mounts", "open_files",
-	"pending_opens", "events",	   "notices",	      "counters",
+	"guard_points", "guard_ancestors", "process_sets",    "units",	"unit_members", "user_sets",	"group_sets", "login_sets",
+	"times_now",	"policies",	"rules",	   "automaton",	      "control",	"guarded_devices", "guard_mounts",
+	"open_files",	"pending_opens",   "events",	      "notices",	"counters",
 };
 
 int tk_kernel_alloc(struct tk_kernel **ret_kernel)

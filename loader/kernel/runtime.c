@@ -46,6 +46,11 @@ int tk_kernel_adopted(struct tk_kernel *kernel)
 	return 0;
 }
 
+int tk_kernel_set_times(struct tk_kernel *kernel, uint32_t generation, const struct tk_set_bits *holding)
+{
+	return bpf_map_update_elem(kernel->maps[TK_MAP_TIMES_NOW], &generation, holding, BPF_EXIST) ? -errno : 0;
+}
+
 int tk_kernel_watch_mount(struct tk_kernel *kernel, uint32_t mount_id, bool watched)
 {
 	int fd = kernel->maps[TK_MAP_GUARD_MOUNTS];

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "loader/policy/internal.h"
 
@@ -17,7 +18,7 @@ const char *const tk_expect_names[TK_EXPECTS] = {
 	[TK_EXPECT_NOT_GUARDED] = "not_guarded",
 };
 
-enum { NAME, USER, PROCESS, ACTION, PATH, EXPECT, GROUPS, RULE, FIELDS };
+enum { NAME, USER, PROCESS, ACTION, PATH, EXPECT, GROUPS, LOGIN, UNIT, AT, RULE, FIELDS };
 
 static char *copy(struct tk_report *report, const cJSON *item)
 {
@@ -119,6 +120,9 @@ static void parse_case(struct tk_report *report, const struct tk_place *at, cons
 		[PATH] = {"path", cJSON_String, TK_REQUIRED},
 		[EXPECT] = {"expect", cJSON_String, TK_REQUIRED},
 		[GROUPS] = {"groups", cJSON_Array, TK_OPTIONAL},
+		[LOGIN] = {"login", cJSON_String, TK_OPTIONAL},
+		[UNIT] = {"unit", cJSON_String, TK_OPTIONAL},
+		[AT] = {"at", cJSON_String, TK_OPTIONAL},
 		[RULE] = {"rule", cJSON_Number, TK_OPTIONAL},
 	};
 	const cJSON *items[FIELDS];
@@ -134,6 +138,12 @@ static void parse_case(struct tk_report *report, const struct tk_place *at, cons
 	out->user = copy(report, items[USER]);
 	out->process = copy(report, items[PROCESS]);
 	out->path = copy(report, items[PATH]);
+	out->login = copy(report, items[LOGIN]);
+	out->unit = copy(report, items[UNIT]);
+	out->at.when = time(NULL);
+	if (items[AT] && !tk_moment_parse(items[AT]->valuestring, &out->at))
+		tk_error(report, TK_AT_KEY(at, "at"),
+			 "expected \"mon 09:30\" or an instant such as \"2026-11-21T09:30:00+07:00\"");
 	if (items[GROUPS])
 		out->groups = parse_groups(report, TK_AT_KEY(at, "groups"), items[GROUPS]);
 	parse_words(report, at, items, out);
@@ -172,6 +182,8 @@ void tk_cases_free(struct tk_cases *cases)
 		free(cases->items[i].process);
 		free(cases->items[i].path);
 		free(cases->items[i].groups);
+		free(cases->items[i].login);
+		free(cases->items[i].unit);
 	}
 	free(cases->items);
 	*cases = (struct tk_cases){0};

@@ -17,6 +17,8 @@ extern const char *const tk_expect_names[TK_EXPECTS]; /* "permit", "permit+apply
 struct tk_case {
 	char *name, *user, *process, *path;
 	char *groups; /* with commas between; NULL: the system's for the user */
+	char *login, *unit; /* NULL: as the user himself; in none */
+	struct tk_moment at;
 	uint32_t action;
 	enum tk_expect expect;
 	int rule; /* index in the policy's "rules", or TK_ANY_RULE */

@@ -154,6 +154,28 @@ bool tk_check_sha256(struct tk_report *report, const struct tk_place *at, const 
 	return true;
 }
 
+/* systemd.unit(5), and what has processes: not a slice, whose units have them. */
+bool tk_check_unit(struct tk_report *report, const struct tk_place *at, const char *unit)
+{
+	static const char *const suffixes[] = {".service", ".scope", ".socket", ".mount", ".swap"};
+	size_t len = strlen(unit);
+	bool good = false;
+
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+		size_t tail = strlen(suffixes[i]);
+
+		good |= len > tail && !strcmp(unit + len - tail, suffixes[i]);
+	}
+	for (size_t i = 0; good && i < len; i++)
+		good = isalnum((unsigned char)unit[i]) || strchr(":-_.\\@", unit[i]);
+	if (!good)
+		tk_error(report, at,
+			 "expected the name of a systemd unit, \"NAME.service\" or .scope, .socket, .mount, .swap");
+	else if (len > TK_UNIT_MAX - 2)
+		tk_error(report, at, "a unit's name has at most %d bytes here", TK_UNIT_MAX - 2);
+	return good && len <= TK_UNIT_MAX - 2;
+}
+
 /* ---------------------------------------------------------------- the whole */
 
 struct guard_ref {

@@ -40,6 +40,7 @@ static void emit_rule(const struct tk_model_rule *rule, struct tk_compiled *comp
 	memcpy(out->users, rule->sets[TK_USER_SETS], sizeof(out->users));
 	memcpy(out->processes, rule->sets[TK_PROCESS_SETS], sizeof(out->processes));
 	memcpy(out->resources, rule->sets[TK_RESOURCE_SETS], sizeof(out->resources));
+	memcpy(out->times, rule->sets[TK_TIME_SETS], sizeof(out->times));
 	out->actions = rule->actions;
 	out->source = (uint16_t)rule->source;
 	out->effects = rule->effects;
@@ -101,6 +102,13 @@ static void compile_sets(struct tk_report *report, const struct tk_model *model,
 	*ret_count = names ? model->set_count[kind] : 0;
 }
 
+static void compile_login(const struct tk_model *model, struct tk_compiled *compiled)
+{
+	for (size_t i = 0; i < model->set_count[TK_USER_SETS]; i++)
+		if (model->sets[TK_USER_SETS][i].login)
+			compiled->login_sets.sets[i / 64] |= 1ull << (i % 64);
+}
+
 /* The place of entry `index` of list `key` in a set. */
 static char *entry_pointer(struct tk_report *report, const struct tk_model *model, enum tk_kind kind,
 			   uint32_t set, const char *key, size_t index)
@@ -131,6 +139,25 @@ static void compile_users(struct tk_report *report, const struct tk_model *model
 	}
 }
 
+/* The number of a unit, which it gets when it is named first. */
+static uint32_t unit_number(struct tk_report *report, const struct tk_place *at, const char *name,
+			    struct tk_compiled *compiled)
+{
+	char **added;
+
+	for (size_t i = 0; i < compiled->unit_count; i++)
+		if (!strcmp(compiled->units[i], name))
+			return (uint32_t)i;
+	if (compiled->unit_count == TK_MAX_UNITS) {
+		tk_error(report, at, "more than %d units", TK_MAX_UNITS);
+		return UINT32_MAX;
+	}
+	added = TK_APPEND(report, compiled->units, compiled->unit_count);
+	if (added && !(*added = copy(report, name)))
+		compiled->unit_count--;
+	return (uint32_t)compiled->unit_count - 1;
+}
+
 static void compile_processes(struct tk_report *report, const struct tk_model *model,
 			      struct tk_compiled *compiled)
 {
@@ -143,11 +170,23 @@ static void compile_processes(struct tk_report *report, const struct tk_model *m
 			.set = process->set,
 			.path = copy(report, process->path),
 			.name = copy(report, process->name),
+			.unit = UINT32_MAX,
 			.has_sha256 = process->has_sha256,
 			.pointer = entry_pointer(report, model, TK_PROCESS_SETS, process->set, "processes",
 						 process->index),
 		};
 		memcpy(out->sha256, process->sha256, sizeof(out->sha256));
+		if (process->unit)
+			out->unit = unit_number(report, TK_AT_KEY(NULL, "process_sets"), process->unit, compiled);
+	}
+}
+
+static void compile_times(struct tk_report *report, struct tk_model *model, struct tk_compiled *compiled)
+{
+	compiled->times = array(report, model->time_count, sizeof(*compiled->times));
+	for (size_t i = 0; compiled->times && i < model->time_count; i++) {
+		compiled->times[i] = model->times[i];
+		model->times[i].zone = NULL;
 	}
 }
 
@@ -177,13 +216,15 @@ static void compile_keys_and_guards(struct tk_report *report, const struct tk_mo
 	}
 }
 
-static void compile_model(struct tk_report *report, const struct tk_model *model,
-			  struct tk_compiled *compiled)
+static void compile_model(struct tk_report *report, struct tk_model *model, struct tk_compiled *compiled)
 {
 	compile_sets(report, model, TK_USER_SETS, &compiled->user_sets, &compiled->user_set_count);
 	compile_sets(report, model, TK_PROCESS_SETS, &compiled->process_sets, &compiled->process_set_count);
 	compile_sets(report, model, TK_RESOURCE_SETS, &compiled->resource_sets,
 		     &compiled->resource_set_count);
+	compile_sets(report, model, TK_TIME_SETS, &compiled->time_sets, &compiled->time_set_count);
+	compile_login(model, compiled);
+	compile_times(report, model, compiled);
 	compile_policies(report, model, compiled);
 	compile_users(report, model, compiled);
 	compile_processes(report, model, compiled);
@@ -209,6 +250,11 @@ void tk_compiled_free(struct tk_compiled *compiled)
 	names_free(compiled->user_sets, compiled->user_set_count);
 	names_free(compiled->process_sets, compiled->process_set_count);
 	names_free(compiled->resource_sets, compiled->resource_set_count);
+	for (size_t i = 0; compiled->times && i < compiled->time_set_count; i++)
+		free(compiled->times[i].zone);
+	names_free(compiled->units, compiled->unit_count);
+	names_free(compiled->time_sets, compiled->time_set_count);
+	free(compiled->times);
 	for (size_t i = 0; i < compiled->key_count; i++) {
 		free(compiled->keys[i].id);
 		free(compiled->keys[i].provider);

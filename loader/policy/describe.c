@@ -61,6 +61,7 @@ char *tk_rule_text(const struct tk_compiled *compiled, const struct tk_rule *rul
 		      compiled->process_set_count);
 	put_dimension(out, rule, TK_RESOURCE_SETS, rule->resources, compiled->resource_sets,
 		      compiled->resource_set_count);
+	put_dimension(out, rule, TK_TIME_SETS, rule->times, compiled->time_sets, compiled->time_set_count);
 	put_actions(out, rule->actions);
 	fputs(rule->effects & TK_PERMIT ? " → permit" : " → deny", out);
 	if (rule->effects & TK_APPLY_KEY)

@@ -87,7 +87,8 @@ static int has_digest(int fd, const uint8_t sha256[32])
 	return r < 0 ? r : !memcmp(digest, sha256, sizeof(digest));
 }
 
-static int hit_add(struct finder *finder, uint32_t set, const struct tk_inode *exe, const char *path)
+static int hit_add(struct finder *finder, const struct tk_process_spec *spec, const struct tk_inode *exe,
+		   const char *path)
 {
 	struct tk_hit *hit;
 	char *text;
@@ -102,7 +103,7 @@ static int hit_add(struct finder *finder, uint32_t set, const struct tk_inode *e
 		free(text);
 		return -ENOMEM;
 	}
-	*hit = (struct tk_hit){.exe = *exe, .set = set, .path = text};
+	*hit = (struct tk_hit){.exe = *exe, .set = spec->set, .unit = spec->unit, .path = text};
 	return 0;
 }
 
@@ -135,7 +136,7 @@ static int consider(struct finder *finder, const struct tk_process_spec *spec, c
 	if (r < 0)
 		return r == -ENOMEM ? r : 0;
 	finder->taken[index] = true;
-	return hit_add(finder, spec->set, &exe, real);
+	return hit_add(finder, spec, &exe, real);
 }
 
 static int consider_path(void *ctx, const char *path)
@@ -239,6 +240,16 @@ static int names_parse(struct finder *finder)
 	return r;
 }
 
+/* An entry with a unit alone: whatever is executed there. */
+static int take_any(struct finder *finder, const struct tk_process_spec *spec)
+{
+	static const struct tk_inode any;
+	size_t index = (size_t)(spec - finder->compiled->processes);
+
+	finder->matched[index] = finder->taken[index] = true;
+	return hit_add(finder, spec, &any, TK_ANY_EXE);
+}
+
 static int find_all(struct finder *finder, struct tk_problems *problems)
 {
 	int r = names_parse(finder);
@@ -249,6 +260,8 @@ static int find_all(struct finder *finder, struct tk_problems *problems)
 		finder->spec = spec;
 		if (spec->path)
 			r = tk_glob_expand(spec->path, consider_path, finder);
+		else if (!spec->name)
+			r = take_any(finder, spec);
 		if (r == -E2BIG && finder->hits->count < HITS_MAX)
 			r = tk_problem_add(problems, true, spec->pointer,
 					   "the search for \"%s\" was given up: too many files", spec->path);

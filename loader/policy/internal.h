@@ -166,9 +166,31 @@ extern const struct tk_word tk_effect_words[TK_EFFECT_WORDS];
 const struct tk_word *tk_word_find(const struct tk_word *words, size_t count, const char *name);
 const char *tk_word_at(const void *words, size_t index);
 
+/* ---------------------------------------------------------------- time */
+
+static inline int64_t tk_floor_div(int64_t value, int64_t by)
+{
+	return value / by - (value % by < 0);
+}
+/* 0 is Sunday; day 0 is 1970-01-01, a Thursday. */
+static inline int tk_weekday(int64_t day)
+{
+	return (int)(day + 4 - tk_floor_div(day + 4, 7) * 7);
+}
+extern const char *const tk_day_names[7];
+bool tk_day_parse(const char *name, unsigned int *ret_day);
+/* "00:00" to "24:00", as minutes. */
+bool tk_clock_parse(const char *text, uint16_t *ret_minute);
+
+/* Seconds east of UTC at an instant, and the first instant after it at which they may be others. */
+int32_t tk_zone_offset(const struct tk_zone *zone, int64_t when, int64_t *ret_until);
+/* A zone of the system's, or a zone file's contents.  -EINVAL with *ret_why (static text), -ENOMEM.  free() it. */
+int tk_zone_read(const char *name, struct tk_zone **ret_zone, const char **ret_why);
+int tk_zone_parse(const uint8_t *data, size_t len, struct tk_zone **ret_zone, const char **ret_why);
+
 /* ---------------------------------------------------------------- the model */
 
-enum tk_kind { TK_USER_SETS, TK_PROCESS_SETS, TK_RESOURCE_SETS, TK_KINDS };
+enum tk_kind { TK_USER_SETS, TK_PROCESS_SETS, TK_RESOURCE_SETS, TK_TIME_SETS, TK_KINDS };
 
 struct tk_model_key {
 	const char *id, *path;
@@ -177,6 +199,7 @@ struct tk_model_key {
 struct tk_model_set {
 	const char *name;
 	bool used;
+	bool login; /* user sets: "login": "required" */
 };
 struct tk_model_user {
 	uint32_t set;
@@ -187,7 +210,7 @@ struct tk_model_user {
 struct tk_model_process {
 	uint32_t set;
 	size_t index; /* in "processes" */
-	const char *path, *name;
+	const char *path, *name, *unit;
 	bool has_sha256;
 	uint8_t sha256[32];
 };
@@ -226,20 +249,33 @@ struct tk_model {
 	struct tk_model_user *users;
 	struct tk_model_process *processes;
 	struct tk_model_pattern *patterns;
+	struct tk_time_spec *times; /* one a time set; compile takes their zones */
 	struct tk_model_rule *rules;
 	struct tk_model_policy *policies;
 	struct tk_model_guard *guards;
-	size_t key_count, set_count[TK_KINDS], user_count, process_count, pattern_count, rule_count,
-		policy_count, guard_count;
+	size_t key_count, set_count[TK_KINDS], user_count, process_count, pattern_count, time_count,
+		rule_count, policy_count, guard_count;
 	size_t compiled_rule_count; /* rules with "browse" count twice */
 };
 extern const char *const tk_section_names[TK_KINDS];   /* "user_sets" … */
 extern const char *const tk_kind_words[TK_KINDS];      /* "user set" … */
 extern const char *const tk_dimension_names[TK_KINDS]; /* "users" … */
 
+/* Appends to a list of the model, or notes that there is no memory. */
+#define TK_APPEND(report, list, count)                                                          \
+	({                                                                                   \
+		__typeof__(*(list)) *fresh_ = tk_append(&(list), &(count), sizeof(*(list))); \
+		if (!fresh_)                                                                 \
+			(report)->no_memory = true;                                          \
+		fresh_;                                                                      \
+	})
+
 /* Fills *model, which starts as zeros; problems are in the report alone. */
 void tk_model_parse(struct tk_report *report, struct tk_model *model, const char *text, size_t len);
 void tk_model_free(struct tk_model *model);
+/* One section of sets (sets.c); NULL: it is not there. */
+void tk_model_parse_sets(struct tk_report *report, struct tk_model *model, enum tk_kind kind,
+			 const cJSON *sets);
 /* One policy's rules (rules.c), appended to model->rules. */
 void tk_model_parse_rules(struct tk_report *report, struct tk_model *model, const struct tk_place *at,
 			  const cJSON *rules, const struct tk_model_policy *policy);
@@ -253,6 +289,7 @@ bool tk_check_guard_path(struct tk_report *report, const struct tk_place *at, co
 bool tk_check_glob(struct tk_report *report, const struct tk_place *at, const char *pattern,
 		   enum tk_glob_use use, struct tk_glob **ret_glob);
 bool tk_check_sha256(struct tk_report *report, const struct tk_place *at, const char *hex, uint8_t ret[32]);
+bool tk_check_unit(struct tk_report *report, const struct tk_place *at, const char *unit);
 /* What only shows in the whole: duplicates among guard points; things unused and rules out of reach
  * (warnings). */
 void tk_check_whole(struct tk_report *report, const struct tk_model *model);
@@ -283,6 +320,7 @@ int tk_resolve_in(const struct tk_compiled *compiled, const struct tk_search *se
 struct tk_hit {
 	struct tk_inode exe;
 	uint32_t set;
+	uint32_t unit; /* UINT32_MAX: none is asked for */
 	char *path;
 };
 struct tk_hits {

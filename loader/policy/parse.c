@@ -1,25 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * loader/policy/parse.c - from the text to struct tk_model: every section but
- * the rules (rules.c).  Reports all it finds; a fault in one place does not keep
- * the others from being read.
+ * the sets (sets.c) and the rules (rules.c).  Reports all it finds; a fault in one
+ * place does not keep the others from being read.
  */
 #include <string.h>
 
 #include "loader/policy/internal.h"
-
-const char *const tk_section_names[TK_KINDS] = {"user_sets", "process_sets", "resource_sets"};
-const char *const tk_kind_words[TK_KINDS] = {"user set", "process set", "resource set"};
-const char *const tk_dimension_names[TK_KINDS] = {"users", "processes", "resources"};
-
-/* Appends to a list of the model, or notes that there is no memory. */
-#define APPEND(report, list, count)                                                          \
-	({                                                                                   \
-		__typeof__(*(list)) *fresh_ = tk_append(&(list), &(count), sizeof(*(list))); \
-		if (!fresh_)                                                                 \
-			(report)->no_memory = true;                                          \
-		fresh_;                                                                      \
-	})
 
 /* ---------------------------------------------------------------- keys */
 
@@ -34,7 +21,7 @@ static void parse_key(struct tk_report *report, struct tk_model *model, const st
 	struct tk_model_key *key;
 
 	tk_check_key_id(report, at, object->string);
-	key = APPEND(report, model->keys, model->key_count);
+	key = TK_APPEND(report, model->keys, model->key_count);
 	if (!key)
 		return;
 	key->id = object->string;
@@ -55,159 +42,6 @@ static void parse_keys(struct tk_report *report, struct tk_model *model, const c
 
 	cJSON_ArrayForEach (item, keys)
 		parse_key(report, model, TK_AT_KEY(here, item->string), item);
-}
-
-/* ---------------------------------------------------------------- sets */
-
-static void parse_accounts(struct tk_report *report, struct tk_model *model, const struct tk_place *at,
-			   const cJSON *list, uint32_t set, bool group)
-{
-	const cJSON *item;
-	size_t index = 0;
-
-	tk_json_strings(report, at, list);
-	cJSON_ArrayForEach (item, list) {
-		const char *name = cJSON_GetStringValue(item);
-		struct tk_model_user *user;
-
-		if (name && tk_check_account(report, TK_AT(at, index), name, group)) {
-			user = APPEND(report, model->users, model->user_count);
-			if (user)
-				*user = (struct tk_model_user){set, index, name, group};
-		}
-		index++;
-	}
-}
-
-static void parse_user_set(struct tk_report *report, struct tk_model *model, const struct tk_place *at,
-			   const cJSON *object, uint32_t set)
-{
-	static const struct tk_field fields[] = {
-		{"users", cJSON_Array, TK_OPTIONAL},
-		{"groups", cJSON_Array, TK_OPTIONAL},
-		{"login", 0, TK_UNSUPPORTED},
-	};
-	const cJSON *items[3];
-
-	if (!tk_json_fields(report, at, object, fields, 3, items))
-		return;
-	if (!cJSON_GetObjectItemCaseSensitive(object, "users") &&
-	    !cJSON_GetObjectItemCaseSensitive(object, "groups"))
-		tk_error(report, at, "expected \"users\", \"groups\" or both");
-	if (items[0])
-		parse_accounts(report, model, TK_AT_KEY(at, "users"), items[0], set, false);
-	if (items[1])
-		parse_accounts(report, model, TK_AT_KEY(at, "groups"), items[1], set, true);
-}
-
-static void parse_process(struct tk_report *report, struct tk_model *model, const struct tk_place *at,
-			  const cJSON *object, uint32_t set, size_t index)
-{
-	static const struct tk_field fields[] = {
-		{"path", cJSON_String, TK_OPTIONAL},
-		{"name", cJSON_String, TK_OPTIONAL},
-		{"sha256", cJSON_String, TK_OPTIONAL},
-		{"unit", 0, TK_UNSUPPORTED},
-	};
-	struct tk_model_process process = {.set = set, .index = index}, *added;
-	TK_FREE struct tk_glob *path = NULL;
-	TK_FREE struct tk_glob *name = NULL;
-	const cJSON *items[4];
-
-	if (!tk_json_fields(report, at, object, fields, 4, items))
-		return;
-	if (!cJSON_GetObjectItemCaseSensitive(object, "path") &&
-	    !cJSON_GetObjectItemCaseSensitive(object, "name"))
-		/* A digest alone would mean reading every executable of the machine. */
-		tk_error(report, at, "expected \"path\", \"name\" or both");
-	if (items[0] &&
-	    tk_check_glob(report, TK_AT_KEY(at, "path"), items[0]->valuestring, TK_GLOB_PATH, &path))
-		process.path = items[0]->valuestring;
-	if (items[1] &&
-	    tk_check_glob(report, TK_AT_KEY(at, "name"), items[1]->valuestring, TK_GLOB_NAME, &name))
-		process.name = items[1]->valuestring;
-	if (items[2])
-		process.has_sha256 = tk_check_sha256(report, TK_AT_KEY(at, "sha256"), items[2]->valuestring,
-						     process.sha256);
-	added = APPEND(report, model->processes, model->process_count);
-	if (added)
-		*added = process;
-}
-
-static void parse_process_set(struct tk_report *report, struct tk_model *model, const struct tk_place *at,
-			      const cJSON *object, uint32_t set)
-{
-	static const struct tk_field fields[] = {
-		{"processes", cJSON_Array, TK_REQUIRED},
-		{"integrity", 0, TK_UNSUPPORTED},
-	};
-	const struct tk_place *list = TK_AT_KEY(at, "processes");
-	const cJSON *items[2], *item;
-	size_t index = 0;
-
-	if (!tk_json_fields(report, at, object, fields, 2, items) || !items[0])
-		return;
-	if (!items[0]->child)
-		tk_error(report, list, "expected at least one entry, found an empty list");
-	cJSON_ArrayForEach (item, items[0]) {
-		parse_process(report, model, TK_AT(list, index), item, set, index);
-		index++;
-	}
-}
-
-static void parse_resource_set(struct tk_report *report, struct tk_model *model, const struct tk_place *at,
-			       const cJSON *object, uint32_t set)
-{
-	static const struct tk_field fields[] = {{"paths", cJSON_Array, TK_REQUIRED}};
-	const struct tk_place *list = TK_AT_KEY(at, "paths");
-	const cJSON *items[1], *item;
-	size_t index = 0;
-
-	if (!tk_json_fields(report, at, object, fields, 1, items) || !items[0])
-		return;
-	tk_json_strings(report, list, items[0]);
-	cJSON_ArrayForEach (item, items[0]) {
-		const char *text = cJSON_GetStringValue(item);
-		struct tk_glob *glob = NULL;
-		struct tk_model_pattern *pattern;
-
-		if (text && tk_check_glob(report, TK_AT(list, index), text, TK_GLOB_RESOURCE, &glob)) {
-			pattern = APPEND(report, model->patterns, model->pattern_count);
-			if (pattern)
-				*pattern = (struct tk_model_pattern){set, index, glob};
-			else
-				free(glob);
-		}
-		index++;
-	}
-}
-
-static void parse_sets(struct tk_report *report, struct tk_model *model, enum tk_kind kind, const cJSON *sets)
-{
-	static void (*const parse_set[TK_KINDS])(struct tk_report *, struct tk_model *,
-						 const struct tk_place *, const cJSON *, uint32_t) = {
-		parse_user_set,
-		parse_process_set,
-		parse_resource_set,
-	};
-	const struct tk_place *here = TK_AT_KEY(NULL, tk_section_names[kind]);
-	const cJSON *item;
-
-	cJSON_ArrayForEach (item, sets) {
-		const struct tk_place *at = TK_AT_KEY(here, item->string);
-		struct tk_model_set *set;
-
-		if (model->set_count[kind] == TK_MAX_SETS) {
-			tk_error(report, at, "more than %d %ss", TK_MAX_SETS, tk_kind_words[kind]);
-			return;
-		}
-		tk_check_name(report, at, item->string);
-		set = APPEND(report, model->sets[kind], model->set_count[kind]);
-		if (!set)
-			return;
-		set->name = item->string;
-		parse_set[kind](report, model, at, item, (uint32_t)(model->set_count[kind] - 1));
-	}
 }
 
 /* ---------------------------------------------------------------- policies */
@@ -274,7 +108,7 @@ static void parse_policy(struct tk_report *report, struct tk_model *model, const
 		{"chunk_size", cJSON_Number, TK_OPTIONAL},
 		{"rules", cJSON_Array, TK_REQUIRED},
 	};
-	struct tk_model_policy *policy = APPEND(report, model->policies, model->policy_count);
+	struct tk_model_policy *policy = TK_APPEND(report, model->policies, model->policy_count);
 	const cJSON *items[4];
 
 	if (!policy)
@@ -352,7 +186,7 @@ static void parse_guard(struct tk_report *report, struct tk_model *model, const 
 		{"policy", cJSON_String, TK_REQUIRED},
 		{"mode", cJSON_String, TK_OPTIONAL},
 	};
-	struct tk_model_guard *guard = APPEND(report, model->guards, model->guard_count);
+	struct tk_model_guard *guard = TK_APPEND(report, model->guards, model->guard_count);
 	const cJSON *items[4];
 
 	if (!guard)
@@ -394,8 +228,8 @@ void tk_model_parse(struct tk_report *report, struct tk_model *model, const char
 	static const struct tk_field fields[] = {
 		{"version", cJSON_Number, TK_REQUIRED},	      {"keys", cJSON_Object, TK_OPTIONAL},
 		{"user_sets", cJSON_Object, TK_OPTIONAL},     {"process_sets", cJSON_Object, TK_OPTIONAL},
-		{"resource_sets", cJSON_Object, TK_OPTIONAL}, {"policies", cJSON_Object, TK_OPTIONAL},
-		{"guard_points", cJSON_Array, TK_REQUIRED},   {"time_sets", 0, TK_UNSUPPORTED},
+		{"resource_sets", cJSON_Object, TK_OPTIONAL}, {"time_sets", cJSON_Object, TK_OPTIONAL},
+		{"policies", cJSON_Object, TK_OPTIONAL},      {"guard_points", cJSON_Array, TK_REQUIRED},
 	};
 	const cJSON *items[8];
 
@@ -410,9 +244,9 @@ void tk_model_parse(struct tk_report *report, struct tk_model *model, const char
 	/* Names before what refers to them; cJSON_ArrayForEach passes over a missing section. */
 	parse_keys(report, model, items[1]);
 	for (int kind = 0; kind < TK_KINDS; kind++)
-		parse_sets(report, model, (enum tk_kind)kind, items[2 + kind]);
-	parse_policies(report, model, items[5]);
-	parse_guards(report, model, items[6]);
+		tk_model_parse_sets(report, model, (enum tk_kind)kind, items[2 + kind]);
+	parse_policies(report, model, items[6]);
+	parse_guards(report, model, items[7]);
 	tk_check_whole(report, model);
 }
 
@@ -420,8 +254,11 @@ void tk_model_free(struct tk_model *model)
 {
 	for (size_t i = 0; i < model->pattern_count; i++)
 		free(model->patterns[i].glob);
+	for (size_t i = 0; i < model->time_count; i++)
+		free(model->times[i].zone);
 	for (int kind = 0; kind < TK_KINDS; kind++)
 		free(model->sets[kind]);
+	free(model->times);
 	free(model->keys);
 	free(model->users);
 	free(model->processes);

@@ -60,9 +60,18 @@ struct tk_process_spec {
 	uint32_t set;	/* process set */
 	char *path;	/* glob or NULL */
 	char *name;	/* glob on the base name or NULL */
+	uint32_t unit;	/* index into units; UINT32_MAX: in any, or in none.  Alone: any executable in it */
 	bool has_sha256;
 	uint8_t sha256[32];
 	char *pointer;	/* for warnings */
+};
+
+/* When a time set holds, by the clock on the wall of its zone. */
+struct tk_zone;
+struct tk_time_spec {
+	uint8_t days;	   /* bit 0: Sunday.  Of the day the range begins */
+	uint16_t from, to; /* minutes of the day; to is exclusive; to < from: past midnight */
+	struct tk_zone *zone;
 };
 
 /* One user or group named by a user set. */
@@ -78,8 +87,9 @@ struct tk_user_spec {
  * of one kind are numbered in the order of the text, over all policies.
  */
 struct tk_compiled {
-	char **user_sets, **process_sets, **resource_sets; /* names */
-	size_t user_set_count, process_set_count, resource_set_count;
+	char **user_sets, **process_sets, **resource_sets, **time_sets; /* names */
+	size_t user_set_count, process_set_count, resource_set_count, time_set_count;
+	struct tk_set_bits login_sets; /* user sets with "login": "required" */
 
 	struct tk_rule *rules;
 	size_t rule_count;
@@ -93,8 +103,11 @@ struct tk_compiled {
 	size_t guard_count;
 	struct tk_process_spec *processes;
 	size_t process_count;
+	char **units; /* names of systemd units, each once */
+	size_t unit_count;
 	struct tk_user_spec *users;
 	size_t user_count;
+	struct tk_time_spec *times; /* one a time set */
 
 	struct tk_state *states; /* [0] dead, [1] start */
 	size_t state_count;
@@ -120,8 +133,10 @@ struct tk_member_id {
 	struct tk_id_sets sets;
 };
 
+#define TK_ANY_EXE "(any)"
 struct tk_member_process {
-	struct tk_inode exe;
+	uint32_t unit;	     /* index into units: only there; UINT32_MAX: wherever it is */
+	struct tk_inode exe; /* all zero, with path TK_ANY_EXE: every executable of the unit */
 	struct tk_process process;
 };
 
@@ -155,6 +170,25 @@ int tk_inode_of_path(const char *path, struct tk_inode *ret_inode);
 
 /* The resource sets `path` (below the guard point, no leading '/', "" for the guard point itself) is in. */
 void tk_resource_sets(const struct tk_compiled *compiled, const char *path, uint64_t ret_sets[TK_SET_WORDS]);
+
+/*
+ * The time sets that hold at `when` (seconds since 1970), and the first instant after it at which that
+ * changes; INT64_MAX when it never does.
+ */
+void tk_times_at(const struct tk_compiled *compiled, int64_t when, struct tk_set_bits *ret_holding,
+		 int64_t *ret_next);
+
+/* An instant, or what the clock on the wall shows, wherever that wall is. */
+struct tk_moment {
+	bool on_wall;
+	int64_t when;		     /* an instant */
+	unsigned int weekday;	     /* on the wall: 0 is Sunday */
+	uint16_t minute;	     /* of the day */
+};
+/* "2026-11-21T09:30:00+07:00" (RFC 3339) or "mon 09:30". */
+bool tk_moment_parse(const char *text, struct tk_moment *ret_moment);
+void tk_times_of(const struct tk_compiled *compiled, const struct tk_moment *moment,
+		 struct tk_set_bits *ret_holding);
 
 /* "data_read" …; NULL for anything else. */
 const char *tk_action_name(uint32_t action);

@@ -174,13 +174,15 @@ static int inode_compare(const struct tk_inode *x, const struct tk_inode *y)
 	return (x->igeneration > y->igeneration) - (x->igeneration < y->igeneration);
 }
 
-/* Equal inodes together, and of their names the first in the alphabet, so that the result is the same each
+/* Equal inodes of a unit together, and of their names the first in the alphabet, so that the result is the same each
  * time. */
 static int hit_compare(const void *a, const void *b)
 {
 	const struct tk_hit *x = a, *y = b;
-	int order = inode_compare(&x->exe, &y->exe);
+	int order = (x->unit > y->unit) - (x->unit < y->unit);
 
+	if (!order)
+		order = inode_compare(&x->exe, &y->exe);
 	return order ? order : strcmp(x->path, y->path);
 }
 
@@ -192,11 +194,12 @@ static int processes_merge(const struct tk_compiled *compiled, const struct tk_h
 		struct tk_member_process *member =
 			resolved->process_count ? &resolved->processes[resolved->process_count - 1] : NULL;
 
-		if (!member || inode_compare(&member->exe, &hit->exe)) {
+		if (!member || member->unit != hit->unit || inode_compare(&member->exe, &hit->exe)) {
 			member = tk_append(&resolved->processes, &resolved->process_count, sizeof(*member));
 			if (!member)
 				return -ENOMEM;
 			member->exe = hit->exe;
+			member->unit = hit->unit;
 			text_cut(member->process.path, TK_EXE_MAX, hit->path);
 		}
 		set_add(member->process.sets, hit->set);

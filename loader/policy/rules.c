@@ -123,16 +123,16 @@ static void parse_rule(struct tk_report *report, struct tk_model *model, const s
 		{"users", 0, TK_OPTIONAL},
 		{"processes", 0, TK_OPTIONAL},
 		{"resources", 0, TK_OPTIONAL},
+		{"times", 0, TK_OPTIONAL},
 		{"actions", cJSON_Array, TK_REQUIRED},
 		{"effects", cJSON_Array, TK_REQUIRED},
 		{"browse", cJSON_True, TK_OPTIONAL},
-		{"times", 0, TK_UNSUPPORTED},
 		{"comment", cJSON_String, TK_OPTIONAL}, /* for people: means nothing */
 	};
 	const cJSON *items[8];
 
 	_Static_assert(1 << TK_USER_SETS == TK_USERS && 1 << TK_PROCESS_SETS == TK_PROCESSES &&
-			       1 << TK_RESOURCE_SETS == TK_RESOURCES,
+			       1 << TK_RESOURCE_SETS == TK_RESOURCES && 1 << TK_TIME_SETS == TK_TIMES,
 		       "kinds of sets in the order of enum tk_dimension");
 	if (!tk_json_fields(report, at, object, fields, 8, items))
 		return;
@@ -141,12 +141,12 @@ static void parse_rule(struct tk_report *report, struct tk_model *model, const s
 			parse_dimension(report, model, (enum tk_kind)kind,
 					TK_AT_KEY(at, tk_dimension_names[kind]), items[kind], rule);
 	}
-	if (items[3])
-		parse_actions(report, TK_AT_KEY(at, "actions"), items[3], rule);
 	if (items[4])
-		parse_effects(report, TK_AT_KEY(at, "effects"), items[4], policy, rule);
-	rule->browse = cJSON_IsTrue(items[5]);
-	if (rule->browse && items[4] && !(rule->effects & TK_PERMIT))
+		parse_actions(report, TK_AT_KEY(at, "actions"), items[4], rule);
+	if (items[5])
+		parse_effects(report, TK_AT_KEY(at, "effects"), items[5], policy, rule);
+	rule->browse = cJSON_IsTrue(items[6]);
+	if (rule->browse && items[5] && !(rule->effects & TK_PERMIT))
 		tk_error(report, TK_AT_KEY(at, "browse"), "\"browse\" goes only with the effect \"permit\"");
 }
 

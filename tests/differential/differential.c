@@ -78,6 +78,12 @@ static int subject_make(struct run *run, struct dice *dice, struct subject *subj
 
 /* ---------------------------------------------------------------- questions */
 
+static void sets_drop(__u64 *from, const __u64 *lost)
+{
+	for (int i = 0; i < TK_SET_WORDS; i++)
+		from[i] &= ~lost[i];
+}
+
 static void sets_join(__u64 *into, const __u64 *sets)
 {
 	for (int i = 0; i < TK_SET_WORDS; i++)
@@ -93,20 +99,30 @@ static void members_join(__u64 *into, const struct tk_member_id *members, size_t
 }
 
 /* What the hooks gather from the maps. */
-static struct tk_request gather(const struct run *run, const struct subject *subject,
+static struct judge_case gather(const struct run *run, const struct subject *subject,
 				const struct question *question)
 {
 	const struct tk_resolved *resolved = subject->resolved;
-	struct tk_request request = {.action = tk_action_parse(question->action)};
+	struct judge_case asked = {.request.action = tk_action_parse(question->action)};
+	int64_t next;
 
-	members_join(request.users, resolved->users, resolved->user_count, question->uid);
+	tk_times_at(subject->compiled, world_instants[question->when], &asked.times, &next);
+	members_join(asked.request.users, resolved->users, resolved->user_count, question->uid);
 	for (size_t i = 0; i < question->gid_count; i++)
-		members_join(request.users, resolved->groups, resolved->group_count, question->gids[i]);
+		members_join(asked.request.users, resolved->groups, resolved->group_count, question->gids[i]);
+	if (question->login_uid != question->uid)
+		sets_drop(asked.request.users, subject->compiled->login_sets.sets);
 	for (size_t i = 0; i < resolved->process_count; i++) {
-		if (!memcmp(&resolved->processes[i].exe, &run->exes[question->exe], sizeof(struct tk_inode)))
-			sets_join(request.processes, resolved->processes[i].process.sets);
+		const struct tk_member_process *member = &resolved->processes[i];
+		const char *unit = world_units[question->unit];
+
+		if (member->unit != UINT32_MAX && (!unit || strcmp(subject->compiled->units[member->unit], unit)))
+			continue;
+		if (!memcmp(&member->exe, &run->exes[question->exe], sizeof(struct tk_inode)) ||
+		    !strcmp(member->process.path, TK_ANY_EXE))
+			sets_join(asked.request.processes, resolved->processes[i].process.sets);
 	}
-	return request;
+	return asked;
 }
 
 static uint32_t verdict_of(const struct opinion *opinion)
@@ -123,11 +139,12 @@ static void differ(struct run *run, const struct subject *subject, const struct 
 {
 	if (run->differences++ >= SHOWN || run->mutation)
 		return;
-	fprintf(stderr, "DIFFERENCE: %s: interpreter %#x, %s %#x\n  uid %u, gids", what, expected,
-		run->judge->name, found, question->uid);
+	fprintf(stderr, "DIFFERENCE: %s: interpreter %#x, %s %#x\n  uid %u, login uid %d, gids", what, expected,
+		run->judge->name, found, question->uid, (int)question->login_uid);
 	for (size_t i = 0; i < question->gid_count; i++)
 		fprintf(stderr, " %u", question->gids[i]);
-	fprintf(stderr, ", %s, %s %s\n%s\n", world_exes[question->exe].path, question->action, question->path,
+	fprintf(stderr, ", %s, %s %s at %lld\n%s\n", world_exes[question->exe].path, question->action, question->path,
+		(long long)world_instants[question->when],
 		subject->text);
 }
 
@@ -157,15 +174,15 @@ static bool place_agrees(struct run *run, const struct subject *subject, const s
 	return true;
 }
 
-static int judge_many(const struct judge *judge, const struct tk_request *requests, const char *const *paths,
+static int judge_many(const struct judge *judge, const struct judge_case *asked, const char *const *paths,
 		      const uint32_t *policies, size_t n, uint32_t *ret_verdicts)
 {
 	int r = 0;
 
 	if (judge->decide_many)
-		return judge->decide_many(judge->ctx, requests, paths, policies, n, ret_verdicts);
+		return judge->decide_many(judge->ctx, asked, paths, policies, n, ret_verdicts);
 	for (size_t i = 0; i < n && !r; i++)
-		r = judge->decide(judge->ctx, &requests[i], paths[i], policies[i], &ret_verdicts[i]);
+		r = judge->decide(judge->ctx, &asked[i], paths[i], policies[i], &ret_verdicts[i]);
 	return r;
 }
 
@@ -174,7 +191,7 @@ static int ask(struct run *run, struct dice *dice, const struct subject *subject
 {
 	static struct question questions[JUDGE_BATCH];
 	static struct opinion opinions[JUDGE_BATCH];
-	static struct tk_request requests[JUDGE_BATCH];
+	static struct judge_case asked[JUDGE_BATCH];
 	static const char *paths[JUDGE_BATCH];
 	static uint32_t policies[JUDGE_BATCH], verdicts[JUDGE_BATCH];
 	size_t n = 0;
@@ -186,12 +203,12 @@ static int ask(struct run *run, struct dice *dice, const struct subject *subject
 		run->asked++;
 		if (!place_agrees(run, subject, &questions[n], &opinions[n], &paths[n], &policies[n]))
 			continue;
-		requests[n] = gather(run, subject, &questions[n]);
+		asked[n] = gather(run, subject, &questions[n]);
 		if (run->mutation && run->mutation->request)
-			run->mutation->request(&requests[n]);
+			run->mutation->request(&asked[n]);
 		n++;
 	}
-	r = judge_many(run->judge, requests, paths, policies, n, verdicts);
+	r = judge_many(run->judge, asked, paths, policies, n, verdicts);
 	if (r < 0)
 		return r;
 	if (run->mutation && run->mutation->verdict && n)

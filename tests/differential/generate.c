@@ -30,7 +30,7 @@ struct out {
 	FILE *file;
 	struct dice *dice;
 	const char *root;
-	unsigned int user_sets, process_sets, resource_sets, policies;
+	unsigned int user_sets, process_sets, resource_sets, time_sets, policies;
 };
 
 static void put_string(struct out *out, const char *text)
@@ -77,6 +77,8 @@ static void put_user_set(struct out *out)
 {
 	unsigned int what = roll(out->dice, 3); /* 0: both, 1: groups, 2: users */
 
+	if (!roll(out->dice, 3))
+		fputs("\"login\": \"required\", ", out->file);
 	if (what != 1) {
 		fputs("\"users\": ", out->file);
 		put_some(out, (unsigned int)world_uid_count, put_uid);
@@ -97,9 +99,17 @@ static void put_process(struct out *out)
 					    "/**/*.bin"};
 	static const char *const names[] = {"tool", "t*", "*", "editor", "[!t]*", "tool.bin", "none", "??*"};
 	unsigned int what = roll(out->dice, 4); /* 0, 3: path, 1: name, 2: both */
+	const char *unit = roll(out->dice, 3) ? NULL : world_units[1 + roll(out->dice, WORLD_UNITS - 1)];
 	char full[512];
 
 	putc('{', out->file);
+	if (unit)
+		fprintf(out->file, "\"unit\": \"%s\"", unit);
+	if (unit && !roll(out->dice, 3)) {
+		putc('}', out->file);
+		return;
+	}
+	fputs(unit ? ", " : "", out->file);
 	if (what != 1) {
 		snprintf(full, sizeof(full), "%s%s", out->root, PICK(out->dice, paths));
 		fputs("\"path\": ", out->file);
@@ -166,6 +176,29 @@ static void put_resource_set(struct out *out)
 	putc(']', out->file);
 }
 
+static void put_day(struct out *out, unsigned int index)
+{
+	static const char *const days[] = {"mon", "tue", "wed", "thu", "fri", "sat", "sun"};
+
+	fprintf(out->file, "\"%s\"", days[index]);
+}
+
+static void put_time_set(struct out *out)
+{
+	static const char *const clocks[] = {"00:00", "01:30", "02:00", "02:30", "03:00", "06:00",
+					     "09:59", "18:00", "22:00", "23:59", "24:00"};
+	unsigned int what = roll(out->dice, 3); /* 0: both, 1: a range, 2: days */
+	unsigned int from = roll(out->dice, 10), to = (from + 1 + roll(out->dice, 10)) % 11;
+
+	fprintf(out->file, "\"timezone\": \"%s\"", pick(out->dice, world_zones, world_zone_count));
+	if (what != 1) {
+		fputs(", \"days\": ", out->file);
+		put_some(out, 7, put_day);
+	}
+	if (what != 2)
+		fprintf(out->file, ", \"from\": \"%s\", \"to\": \"%s\"", clocks[from], clocks[to]);
+}
+
 static void put_sets(struct out *out, const char *section, char letter, unsigned int count,
 		     void (*put)(struct out *))
 {
@@ -193,6 +226,11 @@ static void put_process_set_name(struct out *out, unsigned int index)
 static void put_resource_set_name(struct out *out, unsigned int index)
 {
 	fprintf(out->file, "\"r%u\"", index);
+}
+
+static void put_time_set_name(struct out *out, unsigned int index)
+{
+	fprintf(out->file, "\"t%u\"", index);
 }
 
 static void put_dimension(struct out *out, const char *name, unsigned int count,
@@ -227,6 +265,7 @@ static void put_rule(struct out *out, bool key)
 	put_dimension(out, "users", out->user_sets, put_user_set_name);
 	put_dimension(out, "processes", out->process_sets, put_process_set_name);
 	put_dimension(out, "resources", out->resource_sets, put_resource_set_name);
+	put_dimension(out, "times", out->time_sets, put_time_set_name);
 	fputs("\"actions\": ", out->file);
 	put_some(out, roll(out->dice, 2) ? 3 : 3 + WORLD_ACTIONS, put_action);
 	fprintf(out->file, ", \"effects\": [\"%s\"%s%s]", permit ? "permit" : "deny",
@@ -284,12 +323,14 @@ char *generate_policy(struct dice *dice, const char *root)
 	out.user_sets = roll(dice, 5);
 	out.process_sets = roll(dice, 5);
 	out.resource_sets = roll(dice, 6);
+	out.time_sets = roll(dice, 4);
 	out.policies = 1 + roll(dice, 3);
 	fputs("{\n \"version\": 1,\n \"keys\": { \"k\": { \"provider\": \"file\", \"path\": \"/k\" } },\n",
 	      out.file);
 	put_sets(&out, "user_sets", 'u', out.user_sets, put_user_set);
 	put_sets(&out, "process_sets", 'p', out.process_sets, put_process_set);
 	put_sets(&out, "resource_sets", 'r', out.resource_sets, put_resource_set);
+	put_sets(&out, "time_sets", 't', out.time_sets, put_time_set);
 	put_policies(&out);
 	put_guards(&out);
 	fputs("}\n", out.file);
@@ -303,6 +344,12 @@ void generate_question(struct dice *dice, struct question *ret_question)
 	struct question question = {.exe = roll(dice, (unsigned int)world_exe_count)};
 
 	question.uid = roll(dice, 6) ? world_uids[roll(dice, (unsigned int)world_uid_count)] : 4242;
+	question.login_uid = question.uid;
+	if (!roll(dice, 3))
+		question.login_uid =
+			roll(dice, 2) ? world_uids[roll(dice, (unsigned int)world_uid_count)] : (uint32_t)-1;
+	question.when = roll(dice, (unsigned int)world_instant_count);
+	question.unit = roll(dice, WORLD_UNITS);
 	question.gid_count = roll(dice, 4);
 	for (size_t i = 0; i < question.gid_count; i++)
 		question.gids[i] = world_gids[roll(dice, (unsigned int)world_gid_count)];

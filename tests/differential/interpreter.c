@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tests/differential/interpreter.h"
 #include "tests/differential/world.h"
@@ -129,6 +130,9 @@ static bool id_listed(const cJSON *list, uint32_t id)
 /* "Identity is the filesystem uid and gid with the supplementary groups." */
 static bool user_in_set(const cJSON *set, const struct question *question)
 {
+	/* "`"login": "required"` also demands that the login uid … is the same user" */
+	if (text_of(set, "login") && question->login_uid != question->uid)
+		return false;
 	if (id_listed(get(set, "users"), question->uid))
 		return true;
 	for (size_t i = 0; i < question->gid_count; i++) {
@@ -169,17 +173,19 @@ static bool name_fits(const char *pattern, const struct world_exe *exe, bool sea
 }
 
 /* "entries are alternatives, the fields of an entry hold together" */
-static bool process_in_set(const cJSON *set, const char *root, const struct world_exe *exe)
+static bool process_in_set(const cJSON *set, const char *root, const struct world_exe *exe, const char *in)
 {
 	const cJSON *entry;
 
 	cJSON_ArrayForEach (entry, get(set, "processes")) {
 		const char *path = text_of(entry, "path"), *name = text_of(entry, "name"),
-			   *sha256 = text_of(entry, "sha256");
+			   *sha256 = text_of(entry, "sha256"), *unit = text_of(entry, "unit");
 
 		if (path && !path_fits(path, root, exe))
 			continue;
 		if (name && !name_fits(name, exe, !path))
+			continue;
+		if (unit && (!in || strcmp(unit, in)))
 			continue;
 		if (sha256 && strcasecmp(sha256, exe->sha256))
 			continue;
@@ -208,6 +214,51 @@ static bool resource_in_set(const cJSON *set, const char *below)
 	return false;
 }
 
+/* What the clock on the wall shows, by the C library; asked once for each zone and instant. */
+static const struct tm *wall_clock(const char *zone, size_t instant)
+{
+	static struct tm clocks[16][64];
+	static bool known[16][64];
+	time_t when = world_instants[instant];
+	size_t index = 0;
+
+	while (strcmp(world_zones[index], zone))
+		index++;
+	if (!known[index][instant]) {
+		setenv("TZ", zone, 1);
+		tzset();
+		localtime_r(&when, &clocks[index][instant]);
+		known[index][instant] = true;
+	}
+	return &clocks[index][instant];
+}
+
+static bool lists(const cJSON *list, const char *word);
+
+static bool on_day(const cJSON *set, int weekday)
+{
+	static const char *const days[] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat"};
+
+	return !get(set, "days") || lists(get(set, "days"), days[weekday]);
+}
+
+/* "weekdays, a range that may pass midnight": its day is the one on which it begins */
+static bool time_in_set(const cJSON *set, size_t instant)
+{
+	const struct tm *tm = wall_clock(text_of(set, "timezone"), instant);
+	const char *from = text_of(set, "from"), *to = text_of(set, "to");
+	char now[16];
+
+	if (!from)
+		return on_day(set, tm->tm_wday);
+	snprintf(now, sizeof(now), "%02d:%02d", tm->tm_hour, tm->tm_min);
+	if (strcmp(from, to) < 0)
+		return on_day(set, tm->tm_wday) && strcmp(now, from) >= 0 && strcmp(now, to) < 0;
+	if (strcmp(now, from) >= 0)
+		return on_day(set, tm->tm_wday);
+	return strcmp(now, to) < 0 && on_day(set, (tm->tm_wday + 6) % 7);
+}
+
 /* ---------------------------------------------------------------- rules */
 
 struct situation {
@@ -223,7 +274,9 @@ static bool in_set(const struct situation *now, const char *dimension, const cha
 		return user_in_set(get(get(now->policy, "user_sets"), name), now->question);
 	if (!strcmp(dimension, "processes"))
 		return process_in_set(get(get(now->policy, "process_sets"), name), now->root,
-				      &world_exes[now->question->exe]);
+				      &world_exes[now->question->exe], world_units[now->question->unit]);
+	if (!strcmp(dimension, "times"))
+		return time_in_set(get(get(now->policy, "time_sets"), name), now->question->when);
 	return resource_in_set(get(get(now->policy, "resource_sets"), name), now->below);
 }
 
@@ -283,7 +336,8 @@ static void decide(const struct situation *now, const cJSON *rules, struct opini
 
 	cJSON_ArrayForEach (rule, rules) {
 		bool subject = holds(now, "users", get(rule, "users")) &&
-			       holds(now, "processes", get(rule, "processes"));
+			       holds(now, "processes", get(rule, "processes")) &&
+			       holds(now, "times", get(rule, "times"));
 		bool resource = holds(now, "resources", get(rule, "resources"));
 		bool action = has_action(get(rule, "actions"), now->question->action);
 		/* "`"browse": true` on a rule also permits its subjects to list directories." */

@@ -15,8 +15,11 @@
 
 struct question {
 	uint32_t uid;
+	uint32_t login_uid; /* (uint32_t)-1: never logged in */
 	uint32_t gids[4];
 	size_t gid_count;
+	size_t when;	    /* index into world_instants */
+	size_t unit;	    /* index into world_units */
 	size_t exe;	    /* index into world_exes */
 	char path[256];	    /* absolute */
 	const char *action; /* a single one */

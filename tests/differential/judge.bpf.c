@@ -33,14 +33,17 @@ TK_GLOBAL int judge_one(__u32 index)
 	const struct tk_state *end;
 	struct tk_access a = {};
 	__u64 path, address;
+	__u32 zero = 0;
+	struct tk_control *now = bpf_map_lookup_elem(&control, &zero);
 
-	if (!question)
+	if (!question || !now || bpf_map_update_elem(&times_now, &zero, &question->asked.times, BPF_ANY))
 		return 1;
+	now->has_times = 1;
 	/* Through memory the address becomes a number, as the address of a dentry's name is. */
 	path = (__u64)question->path;
 	if (bpf_probe_read_kernel(&address, sizeof(address), &path))
 		return 1;
-	a.request = question->request;
+	a.request = question->asked.request;
 	a.policy = question->policy;
 	end = tk_state_at(a.request.slot, scan(address, question->path_len, a.request.slot));
 	if (!end)

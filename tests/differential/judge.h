@@ -15,7 +15,7 @@
 
 
 /*
- * Functions answer 0 or -errno.  A request comes with users, processes and action filled in; its
+ * Functions answer 0 or -errno.  A case's request comes with users, processes and action filled in; its
  * resources are the judge's to find, by running the automaton over the path below the guard point.
  * `policy` is an index into compiled->policies; a verdict is a TK_VERDICT() word.
  */
@@ -24,10 +24,10 @@ struct judge {
 	void *ctx;
 	/* Borrows compiled until the next load() or the end. */
 	int (*load)(void *ctx, const struct tk_compiled *compiled);
-	int (*decide)(void *ctx, const struct tk_request *request, const char *path_below, uint32_t policy,
+	int (*decide)(void *ctx, const struct judge_case *asked, const char *path_below, uint32_t policy,
 		      uint32_t *ret_verdict);
 	/* n <= JUDGE_BATCH.  NULL: decide() is called for each. */
-	int (*decide_many)(void *ctx, const struct tk_request *requests, const char *const *paths_below,
+	int (*decide_many)(void *ctx, const struct judge_case *cases, const char *const *paths_below,
 			   const uint32_t *policies, size_t n, uint32_t *ret_verdicts);
 };
 

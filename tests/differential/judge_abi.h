@@ -8,8 +8,14 @@
 #define JUDGE_BATCH 512	   /* questions in one run at most */
 #define JUDGE_PATH_MAX 256 /* bytes of a path below the guard point, with its terminator */
 
-struct judge_question {
+/* Who wants what, and when. */
+struct judge_case {
 	struct tk_request request;
+	struct tk_set_bits times; /* that hold */
+};
+
+struct judge_question {
+	struct judge_case asked;
 	__u32 policy;
 	__u32 path_len;
 	__u32 verdict;

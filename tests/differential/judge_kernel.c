@@ -53,7 +53,7 @@ static int kernel_load(void *ctx, const struct tk_compiled *compiled)
 	return r;
 }
 
-static int kernel_decide_many(void *ctx, const struct tk_request *requests, const char *const *paths_below,
+static int kernel_decide_many(void *ctx, const struct judge_case *cases, const char *const *paths_below,
 			      const uint32_t *policies, size_t n, uint32_t *ret_verdicts)
 {
 	static struct judge_question questions[JUDGE_BATCH];
@@ -66,7 +66,7 @@ static int kernel_decide_many(void *ctx, const struct tk_request *requests, cons
 	int r;
 
 	for (size_t i = 0; i < n; i++) {
-		questions[i] = (struct judge_question){ .request = requests[i], .policy = policies[i] };
+		questions[i] = (struct judge_question){ .asked = cases[i], .policy = policies[i] };
 		questions[i].path_len = strlen(paths_below[i]);
 		if (questions[i].path_len >= JUDGE_PATH_MAX)
 			return -ENAMETOOLONG;

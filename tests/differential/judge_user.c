@@ -28,22 +28,22 @@ static int user_load(void *ctx, const struct tk_compiled *compiled)
 	return 0;
 }
 
-static int user_decide(void *ctx, const struct tk_request *request, const char *path_below, uint32_t policy,
+static int user_decide(void *ctx, const struct judge_case *asked, const char *path_below, uint32_t policy,
 		       uint32_t *ret_verdict)
 {
-	struct tk_request copy = *request;
+	struct judge_case copy = *asked;
 	__u32 state = TK_STATE_START;
 	const struct tk_state *end;
 
 	if (policy >= in_force->policy_count)
 		return -EINVAL;
 	for (size_t i = strlen(path_below); i-- > 0;)
-		state = tk_step(copy.slot, state, (__u8)path_below[i]);
-	end = tk_state_at(copy.slot, state);
+		state = tk_step(copy.request.slot, state, (__u8)path_below[i]);
+	end = tk_state_at(copy.request.slot, state);
 	if (!end)
 		return -EINVAL;
-	memcpy(copy.resources, end->sets, sizeof(copy.resources));
-	*ret_verdict = tk_decide(&copy, &in_force->policies[policy]);
+	memcpy(copy.request.resources, end->sets, sizeof(copy.request.resources));
+	*ret_verdict = tk_decide(&copy.request, &copy.times, &in_force->policies[policy]);
 	return 0;
 }
 

@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "tests/differential/judge_abi.h"
 #include "tests/differential/mutate.h"
 
 static inline const struct tk_rule *tk_rule_at(__u32 slot, __u32 index)
@@ -91,14 +92,41 @@ static void last_state(struct tk_compiled *compiled)
 	memset(compiled->states[compiled->state_count - 1].sets, 0, sizeof(compiled->states[0].sets));
 }
 
-static void no_users(struct tk_request *request)
+static void drop_login(struct tk_compiled *compiled)
 {
-	memset(request->users, 0, sizeof(request->users));
+	memset(&compiled->login_sets, 0, sizeof(compiled->login_sets));
 }
 
-static void no_processes(struct tk_request *request)
+static void no_users(struct judge_case *asked)
 {
-	memset(request->processes, 0, sizeof(request->processes));
+	memset(asked->request.users, 0, sizeof(asked->request.users));
+}
+
+static void no_processes(struct judge_case *asked)
+{
+	memset(asked->request.processes, 0, sizeof(asked->request.processes));
+}
+
+static void any_unit(struct tk_compiled *compiled)
+{
+	for (size_t i = 0; i < compiled->unit_count; i++)
+		strcpy(compiled->units[i], "one.service");
+}
+
+static void no_times(struct judge_case *asked)
+{
+	memset(&asked->times, 0, sizeof(asked->times));
+}
+
+/* The day of a range is the one it begins on. */
+static void day_of_the_end(struct tk_compiled *compiled)
+{
+	for (size_t i = 0; i < compiled->time_set_count; i++) {
+		struct tk_time_spec *spec = &compiled->times[i];
+
+		if (spec->to < spec->from)
+			spec->days = (__u8)((spec->days << 1 | spec->days >> 6) & 0x7f);
+	}
 }
 
 static const struct mutation mutations[] = {
@@ -112,8 +140,12 @@ static const struct mutation mutations[] = {
 	{"drop-apply-key", drop_apply_key, NULL, NULL},
 	{"slash-is-a-byte", slash_is_a_byte, NULL, NULL},
 	{"last-state", last_state, NULL, NULL},
+	{"drop-login", drop_login, NULL, NULL},
 	{"no-users", NULL, no_users, NULL},
 	{"no-processes", NULL, no_processes, NULL},
+	{"any-unit", any_unit, NULL, NULL},
+	{"no-times", NULL, no_times, NULL},
+	{"day-of-the-end", day_of_the_end, NULL, NULL},
 };
 
 const struct mutation *mutation_find(const char *name)

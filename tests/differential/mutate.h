@@ -8,12 +8,12 @@
 
 #include "loader/policy/policy.h"
 
-struct tk_request; /* bpf/decide.h */
+struct judge_case; /* judge_abi.h */
 
 struct mutation {
 	const char *name;
 	void (*compiled)(struct tk_compiled *compiled); /* the policy, before a judge gets it */
-	void (*request)(struct tk_request *request);	/* each request, before a judge gets it */
+	void (*request)(struct judge_case *asked);	/* each case, before a judge gets it */
 	void (*verdict)(uint32_t *verdict);		/* one verdict of a batch */
 };
 

@@ -32,6 +32,38 @@ const size_t world_uid_count = sizeof(world_uids) / sizeof(world_uids[0]);
 const uint32_t world_gids[] = {0, 100, 2000, 2001, 4294967294u};
 const size_t world_gid_count = sizeof(world_gids) / sizeof(world_gids[0]);
 
+const char *const world_units[WORLD_UNITS] = {NULL, "one.service", "two.scope", "three.service"};
+
+const char *const world_zones[] = {"UTC", "Asia/Jakarta", "Europe/Berlin", "America/New_York",
+				   "Australia/Lord_Howe", "Africa/Casablanca"};
+const size_t world_zone_count = sizeof(world_zones) / sizeof(world_zones[0]);
+const int64_t world_instants[] = {
+	1774746000 - 1, /* 2026-03-29 01:00 UTC: summer time begins in Europe */
+	1774746000,
+	1774746000 + 1800,
+	1792890000 - 1, /* 2026-10-25 01:00 UTC: it ends */
+	1792890000 - 1800,
+	1792890000,
+	1792890000 + 3599,
+	1772953200 - 60, /* 2026-03-08 07:00 UTC: it begins in New York */
+	1772953200,
+	1793512800 - 1, /* 2026-11-01 06:00 UTC: it ends */
+	1793512800,
+	1775314800, /* 2026-04-04 15:00 UTC: half an hour of it ends on Lord Howe */
+	1775314800 - 60,
+	1700000000, /* 2023-11-14 22:13:20 UTC, a Tuesday */
+	1700000000 + 86400,
+	1700000000 + 2 * 86400 + 3600,
+	1700000000 + 3 * 86400 + 7200,
+	1700000000 + 4 * 86400 + 9000,
+	1700000000 + 5 * 86400 + 21600,
+	1700000000 + 6 * 86400 + 40000,
+	4100000000, /* 2099: past every zone's table */
+	4100000000 + 12 * 3600,
+	86400 * 365,
+};
+const size_t world_instant_count = sizeof(world_instants) / sizeof(world_instants[0]);
+
 const char *const world_actions[WORLD_ACTIONS] = {"data_read", "data_write", "execute", "list",	    "create",
 						  "delete",    "rename",     "link",	"set_attr", "key_op"};
 

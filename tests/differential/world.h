@@ -24,6 +24,15 @@ extern const size_t world_exe_count;
 extern const uint32_t world_uids[], world_gids[];
 extern const size_t world_uid_count, world_gid_count;
 
+extern const char *const world_units[]; /* [0]: none */
+#define WORLD_UNITS 4
+
+/* Instants and zones: about changes of summer time, midnight, weekdays. */
+extern const char *const world_zones[];
+extern const size_t world_zone_count;
+extern const int64_t world_instants[];
+extern const size_t world_instant_count;
+
 extern const char *const world_actions[]; /* single ones, in the order of POLICY.md */
 #define WORLD_ACTIONS 10
 

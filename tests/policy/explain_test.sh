@@ -34,21 +34,29 @@ cat >policy.json <<END
 {
   "version": 1,
   "keys": { "k": { "provider": "file", "path": "/k" } },
-  "user_sets": { "staff": { "users": ["4001"], "groups": ["4100"] } },
-  "process_sets": { "editors": { "processes": [{ "path": "/no/such/editor" }, { "path": "/bin/cat" }] } },
+  "user_sets": { "staff": { "users": ["4001"], "groups": ["4100"] }, "himself": { "users": ["4003"], "login": "required" } },
+  "process_sets": { "server": { "processes": [{ "path": "/bin/cat", "unit": "one.service" }, { "unit": "two.scope" }] },
+    "editors": { "processes": [{ "path": "/no/such/editor" }, { "path": "/bin/cat" }] } },
   "resource_sets": { "drafts": { "paths": ["*.draft"] } },
+  "time_sets": { "office": { "days": ["mon"], "from": "08:00", "to": "18:00", "timezone": "Asia/Jakarta" } },
   "policies": {
     "p": { "key": "k", "rules": [
       { "users": "staff", "processes": "editors", "resources": { "not": "drafts" }, "actions": ["read", "write"],
         "effects": ["permit", "apply_key"] },
       { "users": "staff", "resources": "drafts", "actions": ["data_read"], "effects": ["permit", "audit"], "browse": true },
       { "actions": ["all_ops"], "effects": ["deny", "audit"] } ] },
+    "l": { "rules": [{ "users": "himself", "actions": ["read"], "effects": ["permit"] }] },
+    "t": { "rules": [{ "times": "office", "actions": ["read"], "effects": ["permit"] }] },
+    "s": { "rules": [{ "processes": "server", "actions": ["read"], "effects": ["permit"] }] },
     "q": { "rules": [{ "actions": ["read"], "effects": ["permit"] }] }
   },
   "guard_points": [
     { "name": "outer", "path": "$dir/guarded", "policy": "p" },
     { "name": "inner", "path": "$dir/guarded/inner", "policy": "q" },
     { "name": "linked", "path": "$dir/link", "policy": "q", "mode": "monitor" },
+    { "name": "login", "path": "$dir/login", "policy": "l" },
+    { "name": "times", "path": "$dir/times", "policy": "t" },
+    { "name": "units", "path": "$dir/units", "policy": "s" },
     { "name": "later", "path": "$dir/later/*", "policy": "q" }
   ]
 }
@@ -90,6 +98,27 @@ expect "does not exist yet" 0 "guard point: later" ask 4002 /bin/cat data_read l
 expect "outside" 0 "not guarded" ask 4002 /bin/cat data_read "$dir/elsewhere"
 expect "groups" 0 "PERMIT apply_key" "$command" explain policy.json --user 4002 --groups 7,4100 --process /bin/cat \
 	--action data_read guarded/a
+himself() { "$command" explain policy.json --user 4003 "$@" --process /bin/cat --action data_read login/a; }
+expect "logged in as himself" 0 "PERMIT" himself
+expect "by name or uid" 0 "PERMIT" himself --login-uid 4003
+expect "logged in as another" 3 "a set requires to be logged in as the user himself" himself --login-uid root
+expect "never logged in" 3 "not logged in as this user" himself --login-uid none
+expect "an unknown login" 1 "no-such-user" himself --login-uid no-such-user
+at() { "$command" explain policy.json --user 1 --process /bin/cat --action data_read --at "$@" times/a; }
+expect "in time, on the wall" 0 "time sets that hold: office" at "mon 08:00"
+expect "too late" 3 "times: none of these sets holds at this time" at "mon 18:00"
+expect "in time, an instant" 0 "PERMIT" at 2026-11-23T01:00:00Z
+expect "too early" 3 "DENY" at 2026-11-23T07:59:59+07:00
+expect "no time" 2 'no time "monday"' at monday
+expect "twice" 2 "--at is given twice" at "mon 08:00" --at "mon 08:00"
+expect "the rule names its times" 0 "rule 0: times office; read → permit" at "mon 08:00"
+unit() { "$command" explain policy.json --user 1 --action data_read units/a --process "$@"; }
+expect "permitted there" 0 "PERMIT" unit /bin/cat --unit one.service
+expect "in no unit" 3 "an entry counts only in its unit" unit /bin/cat
+expect "in another unit" 3 "DENY" unit /bin/cat --unit three.service
+expect "another program in its unit" 3 "DENY" unit /bin/ls --unit one.service
+expect "any program in a unit" 0 "PERMIT" unit /bin/ls --unit two.scope
+expect "also one that is not here" 0 "PERMIT" unit /no/such --unit two.scope
 expect "an unknown user" 1 "no such user" ask no-such-user /bin/cat data_read guarded/a
 expect "an unknown action" 2 'no action "read"' ask 4001 /bin/cat read guarded/a
 expect "a missing option" 2 "are needed" "$command" explain policy.json guarded/a

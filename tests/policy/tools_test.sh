@@ -113,6 +113,26 @@ expect "test: no policy" 1 'none.json' "$command" test none.json cases.json
 expect "test: usage" 2 'expected a POLICY' "$command" test policy.json
 expect "test: help" 0 'EXIT CODES' "$command" help test
 
+# What is more than users, programs and files.
+sed -e 's/"users": \["4001"\], /&"login": "required", /' \
+	-e 's/"resource_sets"/"time_sets": { "office": { "days": ["mon"], "timezone": "UTC" } }, &/' \
+	-e 's/"users": "staff", "processes"/"times": "office", &/' \
+	-e 's|{ "path": "/bin/cat" }|{ "path": "/bin/cat", "unit": "web.service" }|' policy.json >circumstances.json
+circumstances() { "$command" test circumstances.json cases.json; }
+monday='"at": "2026-11-23T12:00:00Z"' tuesday='"at": "2026-11-24T12:00:00Z"' unit='"unit": "web.service"'
+cases "$(case_of 'all hold' 4001 /bin/cat data_read guarded/a permit+apply_key "$monday, $unit")" \
+	"$(case_of 'another day' 4001 /bin/cat data_read guarded/a deny "$tuesday, $unit")" \
+	"$(case_of 'by the wall' 4001 /bin/cat data_read guarded/a permit+apply_key "\"at\": \"mon 09:30\", $unit")" \
+	"$(case_of 'by su' 4001 /bin/cat data_read guarded/a deny "$monday, $unit, \"login\": \"root\"")" \
+	"$(case_of 'another unit' 4001 /bin/cat data_read guarded/a deny "$monday, \"unit\": \"mail.service\"")" \
+	"$(case_of 'no unit' 4001 /bin/cat data_read guarded/a deny "$monday")"
+expect "test: time, log-in and unit" 0 "ok 6 - no unit" circumstances
+cases "$(case_of 'when?' 4001 /bin/cat data_read guarded/a deny '"at": "noon"')"
+expect "test: no time" 1 '/0/at: expected "mon 09:30"' circumstances
+expect "replay: not of such a policy" 1 "has time sets" "$command" replay circumstances.json /dev/null
+expect "diff: nor from one" 1 "has time sets" "$command" diff circumstances.json policy.json
+expect "diff: nor to one" 1 "has time sets" "$command" diff policy.json circumstances.json
+
 # ------------------------------------------------------------------ replay
 # event VERDICT ACTION PATH UID EXE [MORE]: a line as `events --json` prints it
 event() {

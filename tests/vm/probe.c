@@ -3,7 +3,7 @@
  * Owns the frame of the probe: one named operation on given paths under a given identity,
  * with an outcome that cannot be mistaken. See probe.h for what operations promise.
  *
- *   probe [--uid N] [--gid N] [--groups A,B] [--repeat-until-ok MS] OPERATION ARGUMENT...
+ *   probe [--login N] [--uid N] [--gid N] [--groups A,B] [--repeat-until-ok MS] OPERATION ARGUMENT...
  *
  * First line of output "probe OPERATION", then what was read, and at the end
  *   exit 0   "ok"                          it worked
@@ -157,6 +157,15 @@ void become(long uid, long gid, const char *groups)
 		no_setup("setresuid %ld", uid);
 }
 
+/* As log-in does it, once for the process and all that come of it. */
+static void log_in(const char *uid)
+{
+	int fd = open("/proc/self/loginuid", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, uid, strlen(uid)) != (ssize_t)strlen(uid) || close(fd))
+		no_setup("/proc/self/loginuid");
+}
+
 static long now_ms(void)
 {
 	struct timespec t;
@@ -303,6 +312,8 @@ int main(int argc, char **argv)
 			gid = number(argv[i + 1]);
 		else if (!strcmp(argv[i], "--groups"))
 			groups = argv[i + 1];
+		else if (!strcmp(argv[i], "--login"))
+			log_in(argv[i + 1]);
 		else if (!strcmp(argv[i], "--repeat-until-ok"))
 			limit = number(argv[i + 1]);
 		else

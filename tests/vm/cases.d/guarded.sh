@@ -35,6 +35,7 @@ USER_SETS='"staff": { "users": ["1001"] }'
 PROCESS_SETS='"app": { "processes": [ { "path": "'$APP'" } ] },
 	"backup": { "processes": [ { "path": "'$BACKUP'" } ] }'
 RESOURCE_SETS=
+TIME_SETS=
 PLAIN_RULE='{ "users": "staff", "processes": "app", "actions": ["read", "write"], "effects": ["permit", "apply_key"] }'
 RAW_RULE='{ "processes": "backup", "actions": ["read", "write"], "effects": ["permit"] }'
 
@@ -53,6 +54,7 @@ policy() {
 	  "user_sets": { $USER_SETS },
 	  "process_sets": { $PROCESS_SETS },
 	  "resource_sets": { $RESOURCE_SETS },
+	  "time_sets": { $TIME_SETS },
 	  "policies": { "documents": { "key": "case", "rules": [ $rules ] } },
 	  "guard_points": [ $guards ] }
 	END
