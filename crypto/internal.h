@@ -12,8 +12,8 @@
 #define TK_RECORD_OVERHEAD 28 /* FORMAT.md, Version 2 body: nonce[12] and tag[16] */
 
 /*
- * Zeroed memory that is neither swapped nor dumped; whole pages, so for few
- * and long-lived things.  NULL with errno set (ENOMEM, EPERM, EAGAIN: mlock(2)).
+ * Zeroed memory that is neither swapped nor dumped (locked.c); above 256 bytes
+ * whole pages.  NULL with errno set (ENOMEM, EPERM, EAGAIN: mlock(2)).
  */
 void *tk_locked_alloc(size_t len);
 void tk_locked_free(void *p, size_t len); /* wipes; NULL is fine */
@@ -47,6 +47,36 @@ int tk_header_seal(const struct tk_keyring *ring, const struct tk_params *params
 /* Finds the keys of a parsed header.  Version 2: unwraps and checks the header's tag. */
 int tk_header_unseal(const struct tk_keyring *ring, const struct tk_header *header,
 		     struct tk_file_keys *keys);
+
+/* A buffer that held plaintext; wiped when freed.  Begins at a page. */
+struct tk_buffer {
+	uint8_t *p;
+	size_t len;
+};
+int tk_buffer_new(struct tk_buffer *b, size_t len);
+void tk_buffer_free(struct tk_buffer *b);
+
+/* The body of one file on its way. */
+struct tk_stream {
+	const struct tk_header *header;
+	const struct tk_file_keys *keys;
+	bool seal;
+	int in_fd, out_fd;	     /* out_fd -1: nothing is written */
+	off_t in_offset, out_offset; /* of the body, or of the plaintext */
+	tk_progress progress;
+	void *ctx;
+};
+int tk_stream_progress(const struct tk_stream *s, uint64_t done); /* 0 or -ECANCELED */
+
+int tk_records(const struct tk_stream *s);			     /* version 2, either way */
+int tk_message_seal(const struct tk_stream *s, struct tk_header *h); /* version 1; sets h->tag */
+int tk_message_open(const struct tk_stream *s);
+
+/* One record of version 2 (FORMAT.md): len bytes of plaintext, len + TK_RECORD_OVERHEAD of record. */
+struct tk_aead;
+int tk_record_seal(struct tk_aead *aead, uint64_t index, const uint8_t *nonce, const uint8_t *plain,
+		   size_t len, uint8_t *record);
+int tk_record_open(struct tk_aead *aead, uint64_t index, const uint8_t *record, size_t len, uint8_t *plain);
 
 /* Positional I/O of exactly len bytes; -EIO when the file ends early. */
 int tk_pread_full(int fd, void *buf, size_t len, off_t offset);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * crypto/keyring.c - policy keys: where they live in memory (locked, not in
- * dumps, wiped) and how they come out of files.  Knows nothing of OpenSSL.
+ * crypto/keyring.c - policy keys: where they live in memory and how they come
+ * out of files.  Knows nothing of OpenSSL.
  */
 #include "crypto/internal.h"
 
@@ -12,7 +12,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -47,39 +46,6 @@ static void closedirp(DIR **dir)
 {
 	if (*dir)
 		closedir(*dir);
-}
-
-static size_t locked_size(size_t len)
-{
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-
-	return (len + page - 1) / page * page;
-}
-
-void *tk_locked_alloc(size_t len)
-{
-	size_t size = locked_size(len);
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int err;
-
-	if (p == MAP_FAILED)
-		return NULL;
-	if (mlock(p, size) == 0 && madvise(p, size, MADV_DONTDUMP) == 0)
-		return p;
-	err = errno;
-	munmap(p, size);
-	errno = err;
-	return NULL;
-}
-
-void tk_locked_free(void *p, size_t len)
-{
-	size_t size = locked_size(len);
-
-	if (!p)
-		return;
-	tk_wipe(p, size);
-	munmap(p, size); /* unlocks too */
 }
 
 static void key_free(struct key *key)
