@@ -81,7 +81,7 @@ $(B)/tests/probe: $(wildcard tests/vm/probe*.c) tests/vm/probe.h
 	@echo "  TEST  $@"
 	$(Q)$(CC) -static -O2 -std=gnu17 -Wall -Wextra -Werror -o $@ $(filter %.c,$^)
 
-.PHONY: tests deps check check-kernels demo fuzz install clean help vmlinux.h
+.PHONY: tests deps check check-kernels demo fuzz bench-crypto install clean help vmlinux.h
 tests: $(BIN) $(UNIT) $(B)/tests/probe $(if $(DIFF_SRC),$(B)/tests/differential)
 
 deps:
@@ -101,6 +101,15 @@ demo:	## the main job as a transcript, here or in a throw-away VM
 	tests/deps build test
 	@$(MAKE) --no-print-directory tests
 	tests/demo/run
+
+$(B)/tests/crypto_bench: tests/bench/crypto_bench.c $(call objs,$(CRYPTO_SRC))
+	@mkdir -p $(@D)
+	@echo "  TEST  $@"
+	$(Q)$(CC) $(TK_CFLAGS) $(CFLAGS) -o $@ $^ $(TEST_LIBS)
+
+bench-crypto: $(BIN) $(B)/tests/crypto_bench	## what encryption costs beside cp, openssl and age (installed where apt has it)
+	@command -v age >/dev/null || apt-get -qq -y install age >/dev/null 2>&1 </dev/null || echo "age cannot be installed: left out"
+	tests/bench/crypto.sh
 
 fuzz: $(B)/tests/taka_fuzz $(B)/tests/policy_fuzz	## fuzzers (libFuzzer), one minute each; SECONDS_EACH=600 for longer
 	mkdir -p $(B)/corpus/taka $(B)/corpus/policy

@@ -1,17 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * loader/cmd_encrypt.c - `encrypt` and `decrypt`: single files by hand, with a
+ * loader/cmd_encrypt.c - `encrypt` and `decrypt`: files and trees by hand, with a
  * key from a file.  Guard points and policies are none of its business.
  */
 #include "loader/cmd.h"
+#include "loader/keysource.h"
 #include "loader/replace.h"
+#include "loader/tree.h"
 #include "loader/util.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/mman.h>
+
+#define HELP_TREES                                                                               \
+	"    With -r everything below DIRECTORY is done, several files at a time.  What is in\n" \
+	"    the wanted form already is skipped and counted, so a run that was broken off\n"     \
+	"    is simply started again.  Symbolic links and special files are left out, and so\n"  \
+	"    are other filesystems.  A file that fails is reported, and the rest goes on.\n"     \
+	"\n"
+#define HELP_TREE_OPTIONS                                                                              \
+	"    -r, --recursive     take directories, with everything below them\n"                       \
+	"    --cross-filesystems go into filesystems that are mounted below, too\n"                    \
+	"    --json              an object at the end: \"verb\", \"done\", \"skipped\", \"failed\",\n" \
+	"                        \"special\" (left out), \"bytes\" (of plaintext), \"seconds\",\n"     \
+	"                        \"interrupted\"\n"
 
 static const char help_encrypt[] =
 	"NAME\n"
@@ -19,6 +34,7 @@ static const char help_encrypt[] =
 	"\n"
 	"SYNOPSIS\n"
 	"    takakrypt-bpf encrypt --key-file PATH --key-id ID [OPTION...] FILE...\n"
+	"    takakrypt-bpf encrypt --key-file PATH --key-id ID [OPTION...] -r DIRECTORY...\n"
 	"    takakrypt-bpf encrypt --key-file PATH --key-id ID [OPTION...] -o OUTPUT FILE\n"
 	"\n"
 	"DESCRIPTION\n"
@@ -29,10 +45,15 @@ static const char help_encrypt[] =
 	"    On failure FILE is as it was.  Symbolic links are followed to the real file.\n"
 	"\n"
 	"    Refused are files that are encrypted already, even if damaged; files with\n"
-	"    other hard links, which would keep the plaintext; and files that a program\n"
-	"    has open for writing.  An empty file has nothing to hide and stays as it is\n"
-	"    (with -o it becomes a header alone).\n"
+	"    hard links that are not named as well, which would keep the plaintext; and\n"
+	"    files that a program has open for writing.  An empty file has nothing to hide\n"
+	"    and stays as it is (with -o it becomes a header alone).\n"
 	"\n"
+	"    Of a file with several hard links, all of them named or found, one encrypted\n"
+	"    file takes all the names, one after the other.  Broken off in between, some\n"
+	"    names have the old file and some the new; the next run does the rest, and the\n"
+	"    two stay separate files.  Holes of a sparse file become encrypted zeros.\n"
+	"\n" HELP_TREES "\n"
 	"    The blocks that held the plaintext are freed, not overwritten.\n"
 	"\n"
 	"OPTIONS\n"
@@ -48,7 +69,7 @@ static const char help_encrypt[] =
 	"    --chunk-size BYTES  plaintext in one record: a power of two from 4K to 16M,\n"
 	"                        64K if not given\n"
 	"    --format 1|2        2 if not given; 1 only for readers that know no other:\n"
-	"                        it uses the key itself for every file\n"
+	"                        it uses the key itself for every file\n" HELP_TREE_OPTIONS
 	"    -o, --output OUTPUT leave FILE alone and write to OUTPUT, which must not exist\n"
 	"    -h, --help          this text\n"
 	"\n" TK_HELP_EXIT_CODES "\n"
@@ -62,6 +83,7 @@ static const char help_decrypt[] =
 	"\n"
 	"SYNOPSIS\n"
 	"    takakrypt-bpf decrypt --key-file PATH [OPTION...] FILE...\n"
+	"    takakrypt-bpf decrypt --key-file PATH [OPTION...] -r DIRECTORY...\n"
 	"    takakrypt-bpf decrypt --key-file PATH [OPTION...] -o OUTPUT FILE\n"
 	"\n"
 	"DESCRIPTION\n"
@@ -70,7 +92,7 @@ static const char help_decrypt[] =
 	"    Every byte is authenticated; when one is not as it was written, the file is\n"
 	"    reported and stays as it is, and no plaintext of it appears anywhere.\n"
 	"    Files that are not encrypted are refused.\n"
-	"\n"
+	"\n" HELP_TREES "\n"
 	"OPTIONS\n"
 	"    --key-file PATH     the policy key: a file of 32 bytes or 64 hexadecimal\n"
 	"                        digits, taken for whatever version the header names; or\n"
@@ -78,7 +100,7 @@ static const char help_decrypt[] =
 	"    --key-id ID         refuse files that are under another key id\n"
 	"    --key-version N     refuse files that are under another version; for format\n"
 	"                        1, whose header names none, use this one (if not given:\n"
-	"                        the highest)\n"
+	"                        the highest)\n" HELP_TREE_OPTIONS
 	"    -o, --output OUTPUT leave FILE alone and write to OUTPUT, which must not exist\n"
 	"    -h, --help          this text\n"
 	"\n" TK_HELP_EXIT_CODES "\n"
@@ -87,8 +109,9 @@ static const char help_decrypt[] =
 
 struct job {
 	const char *verb; /* "encrypt" or "decrypt" */
-	bool encrypt, help;
+	bool encrypt, help, recursive, cross, json;
 	const char *key_file, *key_id, *output;
+	struct tk_keysource keys;
 	uint32_t key_version; /* 0: not given */
 	uint32_t format, chunk_log2;
 	enum tk_algorithm algorithm;
@@ -101,14 +124,19 @@ enum {
 	OPT_FORMAT,
 	OPT_ALGORITHM,
 	OPT_CHUNK_SIZE,
+	OPT_CROSS,
+	OPT_JSON,
 };
 
-/* The last two are the writer's choice: decrypt's list ends before them. */
+/* The last three are the writer's choice: decrypt's list ends before them. */
 static const struct option options_encrypt[] = {
 	{"key-file", required_argument, NULL, OPT_KEY_FILE},
 	{"key-id", required_argument, NULL, OPT_KEY_ID},
 	{"key-version", required_argument, NULL, OPT_KEY_VERSION},
 	{"output", required_argument, NULL, 'o'},
+	{"recursive", no_argument, NULL, 'r'},
+	{"cross-filesystems", no_argument, NULL, OPT_CROSS},
+	{"json", no_argument, NULL, OPT_JSON},
 	{"help", no_argument, NULL, 'h'},
 	{"format", required_argument, NULL, OPT_FORMAT},
 	{"algorithm", required_argument, NULL, OPT_ALGORITHM},
@@ -121,6 +149,9 @@ static const struct option options_decrypt[] = {
 	{"key-id", required_argument, NULL, OPT_KEY_ID},
 	{"key-version", required_argument, NULL, OPT_KEY_VERSION},
 	{"output", required_argument, NULL, 'o'},
+	{"recursive", no_argument, NULL, 'r'},
+	{"cross-filesystems", no_argument, NULL, OPT_CROSS},
+	{"json", no_argument, NULL, OPT_JSON},
 	{"help", no_argument, NULL, 'h'},
 	{},
 };
@@ -130,6 +161,14 @@ static int once(const struct job *job, const char *option, const char **value)
 	if (*value)
 		return tk_usage(job->verb, "%s is given twice", option);
 	*value = optarg;
+	return 0;
+}
+
+static int flag(const struct job *job, const char *option, bool *value)
+{
+	if (*value)
+		return tk_usage(job->verb, "%s is given twice", option);
+	*value = true;
 	return 0;
 }
 
@@ -181,6 +220,12 @@ static int parse_option(struct job *job, int c, char **argv)
 		return parse_chunk_size(job);
 	case 'o':
 		return once(job, "-o", &job->output);
+	case 'r':
+		return flag(job, "-r", &job->recursive);
+	case OPT_CROSS:
+		return flag(job, "--cross-filesystems", &job->cross);
+	case OPT_JSON:
+		return flag(job, "--json", &job->json);
 	case 'h':
 		job->help = true;
 		return 0;
@@ -199,6 +244,8 @@ static int check_job(struct job *job, int files)
 		return tk_usage(job->verb, "no file is named");
 	if (job->output && files > 1)
 		return tk_usage(job->verb, "-o takes one file, not %d", files);
+	if (job->output && job->recursive)
+		return tk_usage(job->verb, "-o takes one file, and -r directories");
 	if (job->format == 1 && job->chunk_log2)
 		return tk_usage(job->verb, "--chunk-size has no meaning in format 1");
 	if (!job->format)
@@ -218,63 +265,12 @@ static int parse(struct job *job, int argc, char **argv)
 
 	optind = 0;
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":ho:", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, ":ho:r", options, NULL)) != -1) {
 		code = parse_option(job, c, argv);
 		if (code || job->help)
 			return code;
 	}
 	return check_job(job, argc - optind);
-}
-
-/* ------------------------------------------------------------------- keys */
-
-/*
- * A ring in which key_id has just the one version of the job's key that is
- * wanted (0: the current one).  A single file stands for any version.
- */
-static int ring_for(const struct job *job, const char *key_id, uint32_t version, struct tk_keyring **ret_ring)
-{
-	_cleanup_keyring_ struct tk_keyring *all = NULL, *one = NULL;
-	struct {
-		uint8_t kek[TK_KEK_SIZE];
-	} secret;
-	const char *why = NULL;
-	struct stat st;
-	int err;
-
-	err = tk_keyring_new(&all);
-	if (err == 0)
-		err = tk_keyring_new(&one);
-	if (err < 0)
-		return tk_fail_err("read the key", job->key_file, err);
-	err = tk_keyring_add_file(all, key_id, job->key_file, &why);
-	if (err < 0)
-		return tk_fail("read the key", job->key_file, why,
-			       err == -EACCES	? "chown it to root and chmod it to 0600 (a directory: 0700)"
-			       : err == -ENOENT ? "check the path; `takakrypt-bpf key generate` makes a key"
-						: tk_advice(err));
-	if (version == 0) {
-		*ret_ring = TK_TAKE_PTR(all);
-		return 0;
-	}
-	if (stat(job->key_file, &st) < 0)
-		return tk_fail_err("read the key", job->key_file, -errno);
-	(void)mlock(&secret,
-		    sizeof(secret)); /* for an instant only; the ring's own memory is locked or refused */
-	err = tk_keyring_get(all, key_id, S_ISDIR(st.st_mode) ? version : 0, secret.kek);
-	if (err == 0)
-		err = tk_keyring_add(one, key_id, version, secret.kek);
-	tk_wipe(&secret, sizeof(secret));
-	if (err == -TK_E_NO_KEY) {
-		char text[64];
-
-		snprintf(text, sizeof(text), "there is no version %" PRIu32 " in it (no_key)", version);
-		return tk_fail("read the key", job->key_file, text, "put that version there");
-	}
-	if (err < 0)
-		return tk_fail_err("read the key", job->key_file, err);
-	*ret_ring = TK_TAKE_PTR(one);
-	return 0;
 }
 
 /* ------------------------------------------------------------------ files */
@@ -283,7 +279,7 @@ static const char *remedy_for(int err)
 {
 	switch (err) {
 	case -EMLINK:
-		return "remove the other links, or use -o";
+		return "name the other links too, remove them, or use -o";
 	case -EBUSY:
 		return "wait until nothing writes to it, and try again";
 	case -EISDIR:
@@ -309,8 +305,28 @@ static int fail_file(const struct job *job, const char *path, const char *why, i
 	return tk_fail(job->verb, path, text, remedy_for(err));
 }
 
-static int encrypt_content(const struct job *job, const char *path, const struct tk_keyring *ring,
-			   struct tk_replace *file)
+/* What is encrypted already: refused when it was named, skipped when it was found. */
+static enum tk_tree_result already(const struct job *job, const struct tk_tree_file *f,
+				   const struct tk_replace *file)
+{
+	struct tk_header header;
+	char why[256];
+	int err = tk_header_read(file->in_fd, 0, (uint64_t)file->st.st_size, &header);
+
+	if (err == 0 && !f->named)
+		return TK_TREE_SKIPPED;
+	if (err == 0) {
+		tk_fail(job->verb, f->path, "it is encrypted already", "leave it as it is");
+		return TK_TREE_FAILED;
+	}
+	snprintf(why, sizeof(why), "it is encrypted already, and damaged: %s (%s)", tk_strerror(err),
+		 tk_error_name(err) ? tk_error_name(err) : "reading");
+	tk_fail(job->verb, f->path, why, "restore it from a backup");
+	return TK_TREE_FAILED;
+}
+
+static enum tk_tree_result encrypt_content(struct job *job, const struct tk_tree_file *f,
+					   struct tk_replace *file, tk_progress progress, void *ctx)
 {
 	const struct tk_params params = {
 		.algorithm = job->algorithm,
@@ -319,85 +335,130 @@ static int encrypt_content(const struct job *job, const char *path, const struct
 		.key_id = job->key_id,
 		.key_version = job->key_version,
 	};
-	struct tk_bar bar;
-	char magic[4];
-	ssize_t n;
+	const struct tk_keyring *ring;
 	int err;
 
-	n = pread(file->in_fd, magic, sizeof(magic), 0);
-	if (n < 0)
-		return tk_fail_err(job->verb, path, -errno);
-	if (tk_is_taka(magic, (size_t)n)) {
-		struct tk_header header;
-		char why[256];
-
-		err = tk_header_read(file->in_fd, 0, (uint64_t)file->st.st_size, &header);
-		if (err == 0)
-			return tk_fail(job->verb, path, "it is encrypted already", "leave it as it is");
-		snprintf(why, sizeof(why), "it is encrypted already, and damaged: %s (%s)", tk_strerror(err),
-			 tk_error_name(err) ? tk_error_name(err) : "reading");
-		return tk_fail(job->verb, path, why, "restore it from a backup");
-	}
-	tk_bar_start(&bar, path);
+	if (tk_keysource_ring(&job->keys, job->key_id, job->key_version, &ring))
+		return TK_TREE_FAILED;
 	err = tk_encrypt_fd(ring, &params, file->in_fd, 0, (uint64_t)file->st.st_size, file->out_fd, 0,
-			    tk_bar_update, &bar, NULL);
-	tk_bar_end(&bar);
-	return err < 0 ? tk_fail_err(job->verb, path, err) : 0;
+			    progress, ctx, NULL);
+	if (err < 0) {
+		tk_fail_err(job->verb, f->path, err);
+		return TK_TREE_FAILED;
+	}
+	return TK_TREE_DONE;
 }
 
-static int decrypt_content(const struct job *job, const char *path, struct tk_replace *file)
+static enum tk_tree_result decrypt_content(struct job *job, const struct tk_tree_file *f,
+					   struct tk_replace *file, tk_progress progress, void *ctx)
 {
-	_cleanup_keyring_ struct tk_keyring *ring = NULL;
 	uint64_t size = (uint64_t)file->st.st_size;
+	const struct tk_keyring *ring;
 	struct tk_header h;
-	struct tk_bar bar;
 	char why[512];
 	int err;
 
 	err = tk_header_read(file->in_fd, 0, size, &h);
-	if (err < 0)
-		return tk_fail_err(job->verb, path, err);
+	if (err < 0) {
+		tk_fail_err(job->verb, f->path, err);
+		return TK_TREE_FAILED;
+	}
 	if (job->key_id && strcmp(job->key_id, h.key_id) != 0) {
 		snprintf(why, sizeof(why), "it is under key id %s", h.key_id);
-		return tk_fail(job->verb, path, why, "give that key, and its id or none");
+		tk_fail(job->verb, f->path, why, "give that one, or none");
+		return TK_TREE_FAILED;
 	}
 	if (job->key_version && h.version == 2 && job->key_version != h.key_version) {
 		snprintf(why, sizeof(why), "it is under version %" PRIu32 " of key %s", h.key_version,
 			 h.key_id);
-		return tk_fail(job->verb, path, why, "give that version, or none");
+		tk_fail(job->verb, f->path, why, "give that version, or none");
+		return TK_TREE_FAILED;
 	}
-	err = ring_for(job, h.key_id, h.version == 2 ? h.key_version : job->key_version, &ring);
-	if (err)
-		return err;
-	tk_bar_start(&bar, path);
-	err = tk_decrypt_fd(ring, file->in_fd, 0, size, file->out_fd, 0, tk_bar_update, &bar, NULL);
-	tk_bar_end(&bar);
-	return err < 0 ? tk_fail_err(job->verb, path, err) : 0;
+	if (tk_keysource_ring(&job->keys, h.key_id, h.version == 2 ? h.key_version : job->key_version, &ring))
+		return TK_TREE_FAILED;
+	err = tk_decrypt_fd(ring, file->in_fd, 0, size, file->out_fd, 0, progress, ctx, NULL);
+	if (err < 0) {
+		tk_fail_err(job->verb, f->path, err);
+		return TK_TREE_FAILED;
+	}
+	return TK_TREE_DONE;
 }
 
-static int one_file(const struct job *job, const char *path, const struct tk_keyring *ring)
+/* 1: it begins with the magic, 0: it does not; -errno. */
+static int has_magic(int fd)
+{
+	char magic[4];
+	ssize_t n = pread(fd, magic, sizeof(magic), 0);
+
+	return n < 0 ? -errno : tk_is_taka(magic, (size_t)n);
+}
+
+/* A file that was found and is what it should become needs neither lease nor second file. */
+static bool is_done(const struct job *job, const struct tk_tree_file *f)
+{
+	_cleanup_close_ int fd = -1;
+	struct tk_header h;
+
+	if (f->named)
+		return false;
+	if (job->encrypt && f->size == 0)
+		return true;
+	fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0)
+		return false; /* the way that reports it will meet it again */
+	return job->encrypt ? tk_header_read(fd, 0, f->size, &h) == 0 : has_magic(fd) == 0;
+}
+
+static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_progress progress,
+				    void *progress_ctx, uint64_t *ret_bytes)
 {
 	_cleanup_(tk_replace_end) struct tk_replace file = TK_REPLACE_INIT;
+	enum tk_tree_result result;
+	struct job *job = ctx;
 	const char *why = NULL;
-	int err, code;
+	struct stat st;
+	int err;
 
-	err = tk_replace_open(&file, path, job->output, &why);
-	if (err < 0)
-		return fail_file(job, path, why, err);
+	if (is_done(job, f))
+		return TK_TREE_SKIPPED;
+	err = tk_replace_open(&file, f->path, f->links, job->output, &why);
+	/* Somebody may have put a symbolic link to elsewhere in its way since. */
+	if (err == 0 && !f->named && (file.st.st_dev != f->dev || file.st.st_ino != f->ino)) {
+		err = -EBUSY;
+		why = "another file took its place meanwhile";
+	}
+	if (err < 0) {
+		fail_file(job, f->path, why, err);
+		return TK_TREE_FAILED;
+	}
 	if (job->encrypt && !job->output && file.st.st_size == 0)
-		return TK_EXIT_DONE;
-	code = job->encrypt ? encrypt_content(job, path, ring, &file) : decrypt_content(job, path, &file);
-	if (code)
-		return code;
-	if (tk_interrupted())
-		return tk_fail_err(job->verb, path, -ECANCELED);
+		return TK_TREE_SKIPPED;
+	if (job->encrypt && has_magic(file.in_fd) == 1)
+		return already(job, f, &file);
+	result = job->encrypt ? encrypt_content(job, f, &file, progress, progress_ctx)
+			      : decrypt_content(job, f, &file, progress, progress_ctx);
+	if (result != TK_TREE_DONE)
+		return result;
+	if (tk_interrupted()) {
+		tk_fail_err(job->verb, f->path, -ECANCELED);
+		return TK_TREE_FAILED;
+	}
+	/* of plaintext: what was read, or what was written */
+	if (fstat(file.out_fd, &st) == 0)
+		*ret_bytes = (uint64_t)(job->encrypt ? file.st.st_size : st.st_size);
 	err = tk_replace_commit(&file, &why);
-	return err < 0 ? fail_file(job, path, why, err) : TK_EXIT_DONE;
+	if (err < 0) {
+		fail_file(job, f->path, why, err);
+		return TK_TREE_FAILED;
+	}
+	return TK_TREE_DONE;
 }
 
 static int run(struct job *job, int argc, char **argv)
 {
-	_cleanup_keyring_ struct tk_keyring *ring = NULL;
+	struct tk_tree tree = {
+		.verb = job->verb, .fn = one_file, .ctx = job, .no_directories = "give -r too"};
+	const struct tk_keyring *ring;
 	int code = parse(job, argc, argv);
 
 	if (job->help) {
@@ -408,28 +469,31 @@ static int run(struct job *job, int argc, char **argv)
 		return code;
 	tk_hold_secrets();
 	tk_catch_signals();
-	if (job->encrypt) {
-		code = ring_for(job, job->key_id, job->key_version, &ring);
-		if (code)
-			return code;
+	job->keys.path = job->key_file;
+	tree.directories = job->recursive;
+	tree.cross = job->cross;
+	/* A key that is not there is one failure, not one for every file. */
+	if (job->encrypt)
+		code = tk_keysource_ring(&job->keys, job->key_id, job->key_version, &ring);
+	if (code == 0) {
+		code = tk_tree_run(&tree, argv + optind, (size_t)(argc - optind));
+		if (job->json || tree.had_directory)
+			code |= tk_tree_print(&tree, job->json, job->encrypt ? "encrypted" : "decrypted");
 	}
-	/* One failure does not keep the other files from being done. */
-	for (int i = optind; i < argc && !tk_interrupted(); i++)
-		if (one_file(job, argv[i], ring))
-			code = TK_EXIT_FAILED;
-	return tk_interrupted() ? TK_EXIT_FAILED : code;
+	tk_keysource_clear(&job->keys);
+	return code;
 }
 
 int cmd_encrypt(int argc, char **argv)
 {
-	struct job job = {.verb = "encrypt", .encrypt = true};
+	struct job job = {.verb = "encrypt", .encrypt = true, .keys = TK_KEYSOURCE_INIT};
 
 	return run(&job, argc, argv);
 }
 
 int cmd_decrypt(int argc, char **argv)
 {
-	struct job job = {.verb = "decrypt"};
+	struct job job = {.verb = "decrypt", .keys = TK_KEYSOURCE_INIT};
 
 	return run(&job, argc, argv);
 }

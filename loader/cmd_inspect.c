@@ -4,6 +4,7 @@
  * key and therefore without a word on whether it is authentic.
  */
 #include "loader/cmd.h"
+#include "loader/tree.h"
 #include "loader/util.h"
 
 #include <errno.h>
@@ -19,7 +20,7 @@ static const char help[] =
 	"    takakrypt-bpf inspect - show what encrypted files say about themselves\n"
 	"\n"
 	"SYNOPSIS\n"
-	"    takakrypt-bpf inspect [--json] FILE...\n"
+	"    takakrypt-bpf inspect [OPTION...] FILE|DIRECTORY...\n"
 	"\n"
 	"DESCRIPTION\n"
 	"    Checks the header of each FILE and its length, and prints the format's\n"
@@ -31,8 +32,13 @@ static const char help[] =
 	"    truncated, magic (not encrypted), version, algorithm, key_id_len, key_id,\n"
 	"    flags, reserved, chunk_log2, wrap, key_version, padding, length.\n"
 	"\n"
+	"    Of what is below a DIRECTORY only the encrypted files are shown; symbolic links,\n"
+	"    special files and other filesystems are left out.\n"
+	"\n"
 	"OPTIONS\n"
-	"    --json      an array with one object for each FILE: \"file\", then either\n"
+	"    --cross-filesystems\n"
+	"                go into filesystems that are mounted below, too\n"
+	"    --json      an array with one object for each file: \"file\", then either\n"
 	"                \"format\", \"algorithm\", \"key_id\", \"key_version\" (format 2),\n"
 	"                \"original_size\", \"size\", \"header_size\", \"chunk_size\" and\n"
 	"                \"records\" (format 2); or \"error\" and \"message\"\n"
@@ -43,6 +49,7 @@ static const char help[] =
 
 static const struct option options[] = {
 	{"json", no_argument, NULL, 'j'},
+	{"cross-filesystems", no_argument, NULL, 'x'},
 	{"help", no_argument, NULL, 'h'},
 	{},
 };
@@ -123,35 +130,51 @@ static int add_error(cJSON *object, int err)
 	return 0;
 }
 
-/* ret_err: what was found wrong with the file; the return value: what went wrong with the report. */
-static int inspect(const char *path, cJSON *array, int *ret_err)
+struct job {
+	cJSON *array; /* NULL: text */
+	int err;      /* what went wrong with the report */
+};
+
+static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_progress progress,
+				    void *progress_ctx, uint64_t *ret_bytes)
 {
 	_cleanup_json_ cJSON *object = NULL;
+	struct job *job = ctx;
 	struct tk_header h;
 	uint64_t size = 0;
-	int r;
+	int err = read_header(f->path, &h, &size), r = 0;
 
-	*ret_err = read_header(path, &h, &size);
-	if (!array) {
-		if (*ret_err == 0)
-			print(path, &h, size);
-		return 0;
+	if (job->err)
+		return TK_TREE_FAILED;
+	if (!f->named && (err == -TK_E_MAGIC || (err == -TK_E_TRUNCATED && f->size < 4)))
+		return TK_TREE_SKIPPED;
+	if (job->array) {
+		object = cJSON_CreateObject();
+		if (!object || !cJSON_AddStringToObject(object, "file", f->path))
+			r = -ENOMEM;
+		if (r == 0)
+			r = err ? add_error(object, err) : add_header(object, &h, size);
+		if (r == 0 && !cJSON_AddItemToArray(job->array, object))
+			r = -ENOMEM;
+		if (r == 0)
+			(void)TK_TAKE_PTR(object);
+	} else if (err == 0) {
+		print(f->path, &h, size);
 	}
-	object = cJSON_CreateObject();
-	if (!object || !cJSON_AddStringToObject(object, "file", path))
-		return -ENOMEM;
-	r = *ret_err ? add_error(object, *ret_err) : add_header(object, &h, size);
-	if (r == 0 && !cJSON_AddItemToArray(array, object))
-		r = -ENOMEM;
-	if (r == 0)
-		(void)TK_TAKE_PTR(object);
-	return r;
+	job->err = r;
+	if (err)
+		tk_fail_err(verb, f->path, err);
+	return err ? TK_TREE_FAILED : TK_TREE_DONE;
 }
 
 int cmd_inspect(int argc, char **argv)
 {
 	_cleanup_json_ cJSON *array = NULL;
-	int c, r = 0, code = TK_EXIT_DONE;
+	struct job job = {};
+	/* one at a time: the report is in the order of the names */
+	struct tk_tree tree = {
+		.verb = verb, .directories = true, .one_thread = true, .fn = one_file, .ctx = &job};
+	int c, code;
 
 	optind = 0;
 	opterr = 0;
@@ -164,6 +187,11 @@ int cmd_inspect(int argc, char **argv)
 			if (!array)
 				return tk_fail_err("write", "the report", -ENOMEM);
 			break;
+		case 'x':
+			if (tree.cross)
+				return tk_usage(verb, "--cross-filesystems is given twice");
+			tree.cross = true;
+			break;
 		case 'h':
 			fputs(help, stdout);
 			return TK_EXIT_DONE;
@@ -173,14 +201,9 @@ int cmd_inspect(int argc, char **argv)
 	}
 	if (optind == argc)
 		return tk_usage(verb, "no file is named");
-	for (int i = optind; i < argc && r == 0; i++) {
-		int err;
-
-		r = inspect(argv[i], array, &err);
-		if (r == 0 && err)
-			code = tk_fail_err(verb, argv[i], err);
-	}
-	if (r == 0 && array)
-		r = tk_json_print(array);
-	return r < 0 ? tk_fail_err("write", "the report", r) : code;
+	job.array = array;
+	code = tk_tree_run(&tree, argv + optind, (size_t)(argc - optind));
+	if (job.err == 0 && array)
+		job.err = tk_json_print(array);
+	return job.err < 0 ? tk_fail_err("write", "the report", job.err) : code;
 }

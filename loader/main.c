@@ -29,8 +29,9 @@ static const struct verb {
 	{"diff", "what two policies decide differently", cmd_diff},
 	{"learn", "write the policy that permits what was recorded, and no more", cmd_learn},
 	{"doctor", "is this machine ready, and what to change", cmd_doctor},
-	{"encrypt", "encrypt files", cmd_encrypt},
-	{"decrypt", "decrypt files", cmd_decrypt},
+	{"encrypt", "encrypt files and trees", cmd_encrypt},
+	{"decrypt", "decrypt files and trees", cmd_decrypt},
+	{"verify", "authenticate every byte of encrypted files", cmd_verify},
 	{"inspect", "show what encrypted files say about themselves; needs no key", cmd_inspect},
 	{"key", "generate keys", cmd_key},
 };

@@ -23,13 +23,13 @@ static int because(int err, const char *why, const char **ret_why)
 	return err;
 }
 
-static int temp_name(struct tk_replace *r)
+static int temp_name(char name[TK_REPLACE_TEMP])
 {
 	uint64_t x;
 	int err = tk_random(&x, sizeof(x));
 
 	if (err == 0)
-		snprintf(r->temp, sizeof(r->temp), ".takakrypt-%016" PRIx64, x);
+		snprintf(name, TK_REPLACE_TEMP, ".takakrypt-%016" PRIx64, x);
 	return err;
 }
 
@@ -44,7 +44,7 @@ static int open_temp(struct tk_replace *r)
 	/* NFS and overlayfs of older kernels among others; EISDIR: kernels without O_TMPFILE */
 	if (errno != EOPNOTSUPP && errno != EISDIR)
 		return -errno;
-	err = temp_name(r);
+	err = temp_name(r->temp);
 	if (err < 0)
 		return err;
 	r->out_fd = openat(r->dir_fd, r->temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -56,18 +56,32 @@ static int open_temp(struct tk_replace *r)
 	return 0;
 }
 
-/* dir_fd and name out of a path. */
-static int open_place(struct tk_replace *r, const char *path)
+/* A directory and a name in it, out of a path. */
+static int open_place(const char *path, int *ret_dir_fd, char **ret_name)
 {
-	_cleanup_free_ char *for_dir = strdup(path), *for_base = strdup(path);
+	_cleanup_free_ char *for_dir = strdup(path), *for_base = strdup(path), *name = NULL;
+	int fd;
 
 	if (!for_dir || !for_base)
 		return -ENOMEM;
-	r->name = strdup(basename(for_base));
-	if (!r->name)
+	name = strdup(basename(for_base));
+	if (!name)
 		return -ENOMEM;
-	r->dir_fd = open(dirname(for_dir), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return r->dir_fd < 0 ? -errno : 0;
+	fd = open(dirname(for_dir), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	*ret_dir_fd = fd;
+	*ret_name = TK_TAKE_PTR(name);
+	return 0;
+}
+
+static nlink_t count_links(const char *const *links)
+{
+	nlink_t n = 0;
+
+	while (links && links[n])
+		n++;
+	return n;
 }
 
 /*
@@ -102,7 +116,8 @@ static bool same_file(const struct tk_replace *r)
 	       same_time(&st.st_mtim, &r->st.st_mtim) && same_time(&st.st_ctim, &r->st.st_ctim);
 }
 
-int tk_replace_open(struct tk_replace *r, const char *path, const char *output, const char **ret_why)
+int tk_replace_open(struct tk_replace *r, const char *path, const char *const *links, const char *output,
+		    const char **ret_why)
 {
 	_cleanup_free_ char *real = NULL;
 	struct stat st;
@@ -110,6 +125,7 @@ int tk_replace_open(struct tk_replace *r, const char *path, const char *output, 
 
 	*r = TK_REPLACE_INIT;
 	r->in_place = !output;
+	r->links = links;
 	real = realpath(path, NULL);
 	if (!real)
 		return because(-errno, "it cannot be found", ret_why);
@@ -120,9 +136,9 @@ int tk_replace_open(struct tk_replace *r, const char *path, const char *output, 
 		return because(-EISDIR, "it is a directory; name the files in it", ret_why);
 	if (!S_ISREG(r->st.st_mode))
 		return because(-EINVAL, "it is not a regular file", ret_why);
-	if (r->in_place && r->st.st_nlink > 1)
+	if (r->in_place && r->st.st_nlink != 1 + count_links(links))
 		return because(-EMLINK, "it has other hard links, which would keep the old content", ret_why);
-	err = open_place(r, output ? output : real);
+	err = open_place(output ? output : real, &r->dir_fd, &r->name);
 	if (err < 0)
 		return because(err, "the directory of the result cannot be opened", ret_why);
 	if (!r->in_place && fstatat(r->dir_fd, r->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
@@ -214,18 +230,18 @@ static int keep_metadata(const struct tk_replace *r, const char **ret_why)
 	return 0;
 }
 
-/* Gives the nameless file a name, which must be new. */
-static int link_as(const struct tk_replace *r, const char *name)
+/* Gives the new file a name, which must be new. */
+static int link_as(const struct tk_replace *r, int dir_fd, const char *name)
 {
 	char self[40];
 
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", r->out_fd);
-	if (linkat(AT_FDCWD, self, r->dir_fd, name, AT_SYMLINK_FOLLOW) == 0)
+	if (linkat(AT_FDCWD, self, dir_fd, name, AT_SYMLINK_FOLLOW) == 0)
 		return 0;
 	if (errno != ENOENT)
 		return -errno;
 	/* no /proc here: the other way needs CAP_DAC_READ_SEARCH */
-	return linkat(r->out_fd, "", r->dir_fd, name, AT_EMPTY_PATH) < 0 ? -errno : 0;
+	return linkat(r->out_fd, "", dir_fd, name, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
 static int put_new(struct tk_replace *r, const char **ret_why)
@@ -239,13 +255,41 @@ static int put_new(struct tk_replace *r, const char **ret_why)
 	if (fsync(r->out_fd) < 0)
 		return because(-errno, "the new file cannot be made durable", ret_why);
 	if (!r->temp[0])
-		err = link_as(r, r->name);
+		err = link_as(r, r->dir_fd, r->name);
 	else
 		err = renameat2(r->dir_fd, r->temp, r->dir_fd, r->name, RENAME_NOREPLACE) < 0 ? -errno : 0;
 	if (err < 0)
 		return because(err, "the new file cannot be given its name", ret_why);
 	r->temp[0] = '\0';
 	return 0;
+}
+
+/* The new file takes another name of the old one. */
+static int relink(const struct tk_replace *r, const char *path)
+{
+	_cleanup_close_ int dir_fd = -1;
+	_cleanup_free_ char *name = NULL;
+	char temp[TK_REPLACE_TEMP];
+	struct stat st;
+	int err = open_place(path, &dir_fd, &name);
+
+	if (err < 0)
+		return err;
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if (st.st_dev != r->st.st_dev || st.st_ino != r->st.st_ino)
+		return -EBUSY;
+	err = temp_name(temp);
+	if (err == 0)
+		err = link_as(r, dir_fd, temp);
+	if (err < 0)
+		return err;
+	if (renameat(dir_fd, temp, dir_fd, name) < 0) {
+		err = -errno;
+		unlinkat(dir_fd, temp, 0);
+		return err;
+	}
+	return fsync(dir_fd) < 0 ? -errno : 0;
 }
 
 static int put_in_place(struct tk_replace *r, const char **ret_why)
@@ -257,9 +301,9 @@ static int put_in_place(struct tk_replace *r, const char **ret_why)
 	if (fsync(r->out_fd) < 0)
 		return because(-errno, "the new content cannot be made durable", ret_why);
 	if (!r->temp[0]) {
-		err = temp_name(r);
+		err = temp_name(r->temp);
 		if (err == 0)
-			err = link_as(r, r->temp);
+			err = link_as(r, r->dir_fd, r->temp);
 		if (err < 0) {
 			r->temp[0] = '\0';
 			return because(err, "the new content cannot be given a name", ret_why);
@@ -272,6 +316,11 @@ static int put_in_place(struct tk_replace *r, const char **ret_why)
 	if (renameat(r->dir_fd, r->temp, r->dir_fd, r->name) < 0)
 		return because(-errno, "the new content cannot take its place", ret_why);
 	r->temp[0] = '\0';
+	for (const char *const *link = r->links; link && *link; link++) {
+		err = relink(r, *link);
+		if (err < 0)
+			return because(err, "a hard link was left behind with the old content", ret_why);
+	}
 	return 0;
 }
 

@@ -10,30 +10,37 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
+#define TK_REPLACE_TEMP 40
+
 struct tk_replace {
 	int in_fd;	/* the file, for reading */
 	int out_fd;	/* its new content, for writing */
 	struct stat st; /* of the file, as it was opened */
 
 	/* private */
-	int dir_fd;    /* where the result belongs */
-	char *name;    /* and under which name */
-	char temp[40]; /* the name of what is being written; "" while it has none */
+	int dir_fd;		    /* where the result belongs */
+	char *name;		    /* and under which name */
+	char temp[TK_REPLACE_TEMP]; /* the name of what is being written; "" while it has none */
 	bool in_place;
+	const char *const *links; /* borrowed */
 };
 
 #define TK_REPLACE_INIT ((struct tk_replace){.in_fd = -1, .out_fd = -1, .dir_fd = -1})
 
 /*
  * Opens path (following symbolic links to the real file) and a place for its
- * new content.  output NULL: the file is to be replaced; then it must have one
- * link and no writer.  Otherwise output must not exist.
+ * new content.  output NULL: the file is to be replaced; then it must have no
+ * writer, and no hard links but `links` (NULL at the end; may be NULL), which
+ * stays with the caller.  Otherwise output must not exist.
  * 0 or -errno; ret_why (never NULL on failure) says what was attempted in vain.
  */
-int tk_replace_open(struct tk_replace *r, const char *path, const char *output, const char **ret_why);
+int tk_replace_open(struct tk_replace *r, const char *path, const char *const *links, const char *output,
+		    const char **ret_why);
 /*
- * Makes the new content durable and puts it in place.  On failure the file is
- * as it was, except when *ret_why says that it could not be made durable.
+ * Makes the new content durable and puts it in place, under each of its names,
+ * one after the other: in between some have the old content and some the new,
+ * each of it complete.  On failure the file is as it was, except when *ret_why
+ * says that it could not be made durable or that a hard link was left behind.
  */
 int tk_replace_commit(struct tk_replace *r, const char **ret_why);
 /* Removes what was not committed. */

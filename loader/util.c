@@ -25,9 +25,20 @@ void tk_put_safe(FILE *f, const char *text)
 	}
 }
 
+/* A line of the bar is on the terminal: what else is said there takes its place. */
+static bool bar_on_screen; /* under stderr's lock */
+
+static void clear_bar(void)
+{
+	if (bar_on_screen)
+		fputs("\r\033[K", stderr);
+	bar_on_screen = false;
+}
+
 int tk_fail(const char *what, const char *on, const char *why, const char *remedy)
 {
 	flockfile(stderr);
+	clear_bar();
 	fprintf(stderr, "takakrypt-bpf: %s ", what);
 	tk_put_safe(stderr, on);
 	fputs(": ", stderr);
@@ -264,6 +275,7 @@ static void draw(struct tk_bar *bar, uint64_t done, uint64_t total, double elaps
 	tk_put_safe(stderr, len > room ? label + (len - room) : label);
 	fputs(numbers, stderr);
 	fflush(stderr);
+	bar_on_screen = true;
 	funlockfile(stderr);
 	bar->drawn = true;
 }
@@ -289,7 +301,8 @@ int tk_bar_update(void *ctx, uint64_t done, uint64_t total)
 
 void tk_bar_end(struct tk_bar *bar)
 {
-	if (bar->drawn)
-		fputs("\r\033[K", stderr);
+	flockfile(stderr);
+	clear_bar();
+	funlockfile(stderr);
 	bar->drawn = false;
 }

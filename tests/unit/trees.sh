@@ -1,0 +1,182 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# tests/unit/trees.sh - encrypt, decrypt, verify and inspect on whole trees: what is
+# done, skipped, kept and left alone.  Ends with "N passed, N failed".
+#
+# usage: tests/unit/trees.sh [COMMAND]    (default: build/takakrypt-bpf)
+set -u
+
+here=$(cd "$(dirname "$0")" && pwd)
+tk=$(realpath "${1:-$here/../../build/takakrypt-bpf}")
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+umask 022
+passed=0 failed=0
+
+check() { # NAME COMMAND...
+	local name=$1
+	shift
+	if "$@"; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		echo "FAIL $name"
+		sed 's/^/    /' err out 2> /dev/null
+	fi
+}
+run() { # CODE ARGUMENT...
+	local code=$1
+	shift
+	"$tk" "$@" > out 2> err
+	[ $? -eq "$code" ]
+}
+enc() { run "$1" encrypt --key-file key --key-id k "${@:2}"; }
+dec() { run "$1" decrypt --key-file key "${@:2}"; }
+ver() { run "$1" verify --key-file key "${@:2}"; }
+said() { grep -qF -- "$1" err; }
+counts() { [ "$(jq -r '"\(.done) \(.skipped) \(.failed) \(.special)"' out)" = "$1" ]; }
+is_taka() { [ "$(head -c 4 "$1")" = TAKA ]; }
+no_temp() { ! find . -name '.takakrypt-*' | grep -q .; }
+# Names, types, owners, modes, times, links; sizes and contents apart.
+shape() { (cd "$1" && find . -printf '%P %y %m %U:%G %n %T@ %l\n' | grep -v ' d ' | sort && getfattr -Rd -m '^user|posix_acl' -e hex . 2> /dev/null); }
+
+fresh() {
+	rm -rf t plain
+	mkdir -p t/a/b t/empty
+	for i in $(seq 40); do seq "$i" $((i * 100)) > "t/a/f$i"; done
+	seq 1 300000 > t/a/b/large
+	: > t/a/nothing
+	ln -s f1 t/a/link
+	ln -s /etc/passwd t/outside
+	mkfifo t/fifo
+	setfattr -n user.colour -v blue t/a/f1
+	setfacl -m u:12345:r t/a/f2
+	chmod 640 t/a/f3
+	touch -d '2001-02-03 04:05:06.123456789' t/a/f4
+	cp -a t plain
+}
+all_taka() { local f; for f in t/a/f* t/a/b/large; do is_taka "$f" || return 1; done; }
+as_before() { diff -r --no-dereference -x fifo t plain && [ "$(shape t)" = "$(shape plain)" ] && no_temp; }
+
+"$tk" key generate key
+
+# ------------------------------------------------------------ there and back
+fresh
+check 'a directory needs -r' enc 1 t
+check 'a directory needs -r: said' said 'give -r too'
+check 'untouched' as_before
+check 'encrypt' enc 0 --json -r t
+check 'encrypt: counts' counts '41 1 0 3'
+check 'encrypt: bytes' test "$(jq .bytes out)" = "$(cat plain/a/f* plain/a/b/large | wc -c)"
+check 'encrypt: all of it' all_taka
+check 'encrypt: shape' test "$(shape t)" = "$(shape plain)"
+check 'symbolic link to elsewhere' test "$(readlink t/outside)" = /etc/passwd
+check 'verify' ver 0 --json t
+check 'verify: counts' counts '41 1 0 3'
+check 'inspect' run 0 inspect --json t
+check 'inspect: count' test "$(jq length out)" = 41
+check 'again' enc 0 --json -r t
+check 'again: all skipped' counts '0 42 0 3'
+check 'a sentence' enc 0 -r t
+check 'a sentence: said' grep -q '^encrypted 0 files (0 B) in .*; 42 skipped, 0 failed$' out
+check 'decrypt' dec 0 --json -r t
+check 'decrypt: counts' counts '41 1 0 3'
+check 'decrypt: as before' as_before
+check 'decrypt again' dec 0 --json -r t
+check 'decrypt again: skipped' counts '0 42 0 3'
+
+# ------------------------------------------------------------ half of it done
+fresh
+check 'some by name' enc 0 t/a/f1 t/a/f2 t/a/b/large
+check 'the rest' enc 0 --json -r t
+check 'the rest: counts' counts '38 4 0 3'
+check 'a file and its directory' dec 0 --json -r t/a/f1 t
+check 'a file and its directory: once' counts '41 1 0 3'
+check 'back' as_before
+
+# ----------------------------------------------------------------- failures
+fresh
+check 'encrypt' enc 0 -r t
+printf '\1' | dd of=t/a/f7 bs=1 seek=600 conv=notrunc status=none
+truncate -s -1 t/a/f8
+check 'verify finds damage' ver 1 --json t
+check 'verify: counts' counts '39 1 2 3'
+check 'verify: both named' test "$(grep -cE 't/a/f7: .*\(auth\)|t/a/f8: .*\(length\)' err)" = 2
+cp -a t sealed
+check 'verify wrote nothing' diff -r --no-dereference -x fifo t sealed
+check 'decrypt goes on' dec 1 --json -r t
+check 'decrypt: counts' counts '39 1 2 3'
+check 'decrypt: damaged stays' cmp t/a/f7 sealed/a/f7
+check 'damaged is not encrypted again' enc 1 --json -r t
+check 'damaged: counts' counts '39 2 1 3'
+rm -rf sealed
+check 'verify of plaintext by name' ver 1 plain/a/f1
+check 'verify of plaintext: said' said '(magic)'
+"$tk" key generate other
+check 'wrong key' run 1 verify --key-file other t/a/f1
+check 'wrong key: said' said '(wrong_key)'
+check 'missing key' run 1 decrypt --key-file none --json -r t
+check 'missing key: said once' test "$(grep -c 'read the key' err)" = 1
+
+# --------------------------------------------------------------- hard links
+fresh
+ln t/a/f1 t/a/b/second
+ln t/a/f1 t/third
+rm -rf plain && cp -a t plain
+check 'links, outside' enc 1 t/a/f1
+check 'links, outside: said' said 'hard links'
+check 'links, some outside' enc 1 -r t/a
+check 'links, some outside: said' said 'hard links'
+check 'links, all inside' enc 0 --json -r t
+check 'links: once' counts '1 41 0 3'
+check 'links: one file' test "$(stat -c %i t/a/f1 t/a/b/second t/third | sort -u | wc -l) $(stat -c %h t/third)" = '1 3'
+check 'links: encrypted' is_taka t/third
+check 'links by name' dec 0 t/third t/a/f1 t/a/b/second
+check 'links by name: decrypt the rest' dec 0 -r t
+check 'links: as before' as_before
+check 'links: still one' test "$(stat -c %h t/third)" = 3
+
+# ---------------------------------------------------------------- the agent's
+fresh
+mkdir t/.takakrypt && echo journal > t/.takakrypt/record
+check "agent's directory" enc 0 -r t
+check "agent's directory left alone" grep -q journal t/.takakrypt/record
+
+# ----------------------------------------------------- sparse, broken off
+fresh
+truncate -s 64M t/sparse
+check 'sparse' enc 0 -r t
+check 'sparse, back' dec 0 -r t
+check 'sparse: content' test "$(stat -c %s t/sparse) $(tr -d '\0' < t/sparse | wc -c)" = '67108864 0'
+for i in $(seq 6); do truncate -s 64M "t/big$i"; done
+"$tk" encrypt --key-file key --key-id k --json -r t > out 2> err &
+pid=$!
+while ! is_taka t/a/f1 && kill -0 $pid 2> /dev/null; do :; done
+kill -TERM $pid
+wait $pid
+check 'broken off: no half file' ver 0 t
+check 'broken off: nothing left' no_temp
+check 'gone on' enc 0 --json -r t
+check 'gone on: all of it' test "$(jq '.done + .skipped' out)" = 49
+check 'verify all' ver 0 --json t
+check 'verify all: counts' counts '48 1 0 3'
+
+# ------------------------------------------------- other filesystems, races
+if [ "$(id -u)" -eq 0 ] && mkdir -p t2/mnt && mount -t tmpfs none t2/mnt 2> /dev/null; then
+	echo inside > t2/mnt/f
+	echo beside > t2/f
+	check 'not crossed' enc 0 --json -r t2
+	check 'not crossed: counts' counts '1 0 0 0'
+	check 'not crossed: alone' grep -q inside t2/mnt/f
+	check 'crossed' enc 0 --json --cross-filesystems -r t2
+	check 'crossed: counts' counts '1 1 0 0'
+	check 'crossed: done' is_taka t2/mnt/f
+	umount t2/mnt
+fi
+check 'usage: -o and -r' enc 2 -o x -r t
+check 'help verify' run 0 help verify
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
