@@ -31,6 +31,40 @@ static inline void tk_file_keys_freep(struct tk_file_keys **keys)
 	tk_locked_free(*keys, sizeof(**keys));
 }
 
+/* A policy key with its versions, on its way into a ring. */
+struct tk_key;
+int tk_key_new(const char *id, struct tk_key **ret_key); /* -EINVAL: the id */
+int tk_key_put(struct tk_key *key, uint32_t version, const uint8_t bytes[TK_KEK_SIZE]);
+size_t tk_key_versions(const struct tk_key *key);
+void tk_key_free(struct tk_key *key); /* wipes; NULL is fine */
+/* Takes key over; it must have a version.  A former one of that id is freed. */
+void tk_keyring_replace(struct tk_keyring *ring, struct tk_key *key);
+
+static inline void tk_key_freep(struct tk_key **key)
+{
+	tk_key_free(*key);
+}
+
+/* What a provider says, in locked memory, and the key in it: NULL when it is in neither form. */
+struct tk_key_text {
+	uint8_t bytes[2 * TK_KEK_SIZE + 2]; /* 64 digits, a newline, and one to notice excess */
+	uint8_t kek[TK_KEK_SIZE];
+};
+const uint8_t *tk_key_text_parse(struct tk_key_text *text, size_t len);
+
+static inline void tk_key_text_freep(struct tk_key_text **text)
+{
+	tk_locked_free(*text, sizeof(**text));
+}
+
+/* Sets *ret_why, if there is one, and returns err. */
+int tk_key_refuse(int err, const char *why, const char **ret_why);
+
+/* How often each key's command failed (keycommand.c); the ring keeps the list. */
+struct tk_breaker;
+struct tk_breaker **tk_keyring_breakers(struct tk_keyring *ring);
+void tk_breakers_free(struct tk_breaker *breakers);
+
 /* 1..TK_KEY_ID_MAX bytes 0x21..0x7e without '/'. */
 bool tk_key_id_valid(const char *key_id, size_t len);
 

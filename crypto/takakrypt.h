@@ -110,6 +110,47 @@ void tk_keyring_free(struct tk_keyring *ring); /* NULL is fine */
  * ret_why (may be NULL) then points to static text saying what was wrong.
  */
 int tk_keyring_add_file(struct tk_keyring *ring, const char *key_id, const char *path, const char **ret_why);
+/* The same from $CREDENTIALS_DIRECTORY/name (systemd.exec(5), LoadCredential=); -ENOENT without that
+ * variable. */
+int tk_keyring_add_credential(struct tk_keyring *ring, const char *key_id, const char *name,
+			      const char **ret_why);
+/*
+ * The same from the standard output of a command, in the forms of a key file, as version 1.  argv[0] is an
+ * absolute path to a file that only root or the caller can write; there is no shell, no input, no descriptor
+ * but output, and only PATH and LANG in the environment; its messages are discarded.  What it started is
+ * killed when `timeout` seconds (1..TK_COMMAND_TIMEOUT_MAX) are over or when it writes more than a key.
+ * It is tried three times, 0.1 and 0.2 s apart.  After that the key's breaker is open: for 1 s, doubled with
+ * each further failure up to 5 min, calls fail with -EAGAIN at once and nothing is started.  What the ring
+ * holds already stays usable.  -ETIME: the timeout; -EPROTO: it failed; -EINVAL: what it wrote is no key.
+ */
+#define TK_COMMAND_TIMEOUT_MAX 300
+int tk_keyring_add_command(struct tk_keyring *ring, const char *key_id, const char *const *argv,
+			   unsigned int timeout, const char **ret_why);
+
+enum tk_provider {
+	TK_PROVIDER_FILE,
+	TK_PROVIDER_CREDENTIAL,
+	TK_PROVIDER_COMMAND,
+};
+/* Where a key comes from, and one function for all of them. */
+struct tk_key_source {
+	enum tk_provider provider;
+	char *where;	      /* the path, the credential's name, or argv[0] */
+	char **argv;	      /* command only; NULL at the end */
+	unsigned int timeout; /* command only; seconds */
+};
+int tk_keyring_add_source(struct tk_keyring *ring, const char *key_id, const struct tk_key_source *source,
+			  const char **ret_why);
+
+/* The breaker of a key's command, for reports. */
+struct tk_key_health {
+	bool open;		    /* nothing is started before retry_seconds are over */
+	unsigned int failures;	    /* since the last success; each of three tries */
+	unsigned int retry_seconds; /* while open, rounded up */
+	const char *why;	    /* of the last failure, static; NULL without one */
+};
+/* -TK_E_NO_KEY: no command was ever run for it. */
+int tk_keyring_health(struct tk_keyring *ring, const char *key_id, struct tk_key_health *ret_health);
 /* Adds raw bytes as one version (tests, other providers). */
 int tk_keyring_add(struct tk_keyring *ring, const char *key_id, uint32_t version,
 		   const uint8_t kek[TK_KEK_SIZE]);

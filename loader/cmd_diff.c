@@ -339,14 +339,26 @@ static const struct tk_guard_spec *guard_at(const struct tk_compiled *compiled, 
 static char *key_text(const struct tk_compiled *compiled, uint32_t policy)
 {
 	uint32_t key = compiled->encryption[policy].key;
-	char *text;
+	const struct tk_key_source *source;
+	char *text = NULL;
+	size_t len;
+	FILE *out;
 
 	if (key == UINT32_MAX)
 		return strdup("none");
-	return asprintf(&text, "%s (%s %s)", compiled->keys[key].id, compiled->keys[key].provider,
-			compiled->keys[key].path) < 0
-		       ? NULL
-		       : text;
+	source = &compiled->keys[key].source;
+	out = open_memstream(&text, &len);
+	if (!out)
+		return NULL;
+	fprintf(out, "%s (%s %s", compiled->keys[key].id, tk_provider_name(source->provider), source->where);
+	for (char **argument = source->argv ? source->argv + 1 : NULL; argument && *argument; argument++)
+		fprintf(out, " %s", *argument);
+	fputc(')', out);
+	if (fclose(out) == EOF) {
+		free(text);
+		return NULL;
+	}
+	return text;
 }
 
 static int compare_encryption(struct diff *diff, const struct tk_guard_spec *const guards[TK_SIDES])

@@ -182,10 +182,13 @@ static int check_keys(const char *verb, const struct tk_compiled *compiled)
 		const char *why = NULL;
 		char on[512];
 
-		err = tk_keyring_add_file(ring, key->id, key->path, &why);
+		/* Only the agent's service has its credentials: the agent reports what is wrong with them. */
+		if (key->source.provider == TK_PROVIDER_CREDENTIAL && !getenv("CREDENTIALS_DIRECTORY"))
+			continue;
+		err = tk_keyring_add_source(ring, key->id, &key->source, &why);
 		if (!err)
 			continue;
-		snprintf(on, sizeof(on), "key %s from %s", key->id, key->path);
+		snprintf(on, sizeof(on), "key %s from %s", key->id, key->source.where);
 		return tk_fail(verb, on, why ? why : tk_strerror(err),
 			       err == -ENOENT ? "`takakrypt-bpf key generate` makes a key" : tk_advice(err));
 	}

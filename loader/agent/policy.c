@@ -173,10 +173,10 @@ static int load_keys(struct tk_agent *agent, const struct tk_compiled *compiled,
 	for (size_t i = 0; i < compiled->key_count; i++) {
 		const struct tk_key_spec *key = &compiled->keys[i];
 		const char *why = NULL;
-		int err = tk_keyring_add_file(agent->keys, key->id, key->path, &why);
+		int err = tk_keyring_add_source(agent->keys, key->id, &key->source, &why);
 
 		if (err) {
-			snprintf(ret_error, size, "key %s cannot be read from %s: %s", key->id, key->path,
+			snprintf(ret_error, size, "key %s cannot be read from %s: %s", key->id, key->source.where,
 				 why ? why : tk_strerror(err));
 			return err;
 		}

@@ -31,6 +31,19 @@ static void *array(struct tk_report *report, size_t count, size_t size)
 	return fresh;
 }
 
+/* A list with NULL at its end; NULL for no list. */
+static char **copy_strings(struct tk_report *report, const cJSON *list)
+{
+	char **strings = list ? array(report, (size_t)cJSON_GetArraySize(list), sizeof(*strings)) : NULL;
+	const cJSON *item;
+	size_t n = 0;
+
+	if (strings)
+		cJSON_ArrayForEach (item, list)
+			strings[n++] = copy(report, item->valuestring);
+	return strings;
+}
+
 /* ---------------------------------------------------------------- rules */
 
 static void emit_rule(const struct tk_model_rule *rule, struct tk_compiled *compiled)
@@ -199,8 +212,10 @@ static void compile_keys_and_guards(struct tk_report *report, const struct tk_mo
 
 		compiled->keys[compiled->key_count++] = (struct tk_key_spec){
 			.id = copy(report, key->id),
-			.provider = copy(report, "file"),
-			.path = copy(report, key->path),
+			.source = {.provider = key->provider,
+				   .where = copy(report, key->where),
+				   .argv = copy_strings(report, key->argv),
+				   .timeout = key->timeout},
 		};
 	}
 	compiled->guards = array(report, model->guard_count, sizeof(*compiled->guards));
@@ -257,8 +272,10 @@ void tk_compiled_free(struct tk_compiled *compiled)
 	free(compiled->times);
 	for (size_t i = 0; i < compiled->key_count; i++) {
 		free(compiled->keys[i].id);
-		free(compiled->keys[i].provider);
-		free(compiled->keys[i].path);
+		free(compiled->keys[i].source.where);
+		for (char **arg = compiled->keys[i].source.argv; arg && *arg; arg++)
+			free(*arg);
+		free(compiled->keys[i].source.argv);
 	}
 	for (size_t i = 0; i < compiled->guard_count; i++) {
 		free(compiled->guards[i].name);

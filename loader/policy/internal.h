@@ -193,7 +193,11 @@ int tk_zone_parse(const uint8_t *data, size_t len, struct tk_zone **ret_zone, co
 enum tk_kind { TK_USER_SETS, TK_PROCESS_SETS, TK_RESOURCE_SETS, TK_TIME_SETS, TK_KINDS };
 
 struct tk_model_key {
-	const char *id, *path;
+	const char *id;
+	enum tk_provider provider;
+	const char *where;    /* as in struct tk_key_source */
+	const cJSON *argv;    /* strings; command only */
+	unsigned int timeout; /* seconds; command only */
 	bool used;
 };
 struct tk_model_set {
@@ -277,6 +281,7 @@ void tk_model_free(struct tk_model *model);
 void tk_model_parse_sets(struct tk_report *report, struct tk_model *model, enum tk_kind kind,
 			 const cJSON *sets);
 /* One policy's rules (rules.c), appended to model->rules. */
+void tk_model_parse_keys(struct tk_report *report, struct tk_model *model, const cJSON *keys);
 void tk_model_parse_rules(struct tk_report *report, struct tk_model *model, const struct tk_place *at,
 			  const cJSON *rules, const struct tk_model_policy *policy);
 

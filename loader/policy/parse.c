@@ -1,48 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * loader/policy/parse.c - from the text to struct tk_model: every section but
- * the sets (sets.c) and the rules (rules.c).  Reports all it finds; a fault in one
+ * the keys (keys.c), the sets (sets.c) and the rules (rules.c).  Reports all it finds; a fault in one
  * place does not keep the others from being read.
  */
 #include <string.h>
 
 #include "loader/policy/internal.h"
-
-/* ---------------------------------------------------------------- keys */
-
-static void parse_key(struct tk_report *report, struct tk_model *model, const struct tk_place *at,
-		      const cJSON *object)
-{
-	static const struct tk_field fields[] = {
-		{"provider", cJSON_String, TK_REQUIRED},
-		{"path", cJSON_String, TK_REQUIRED},
-	};
-	const cJSON *items[2];
-	struct tk_model_key *key;
-
-	tk_check_key_id(report, at, object->string);
-	key = TK_APPEND(report, model->keys, model->key_count);
-	if (!key)
-		return;
-	key->id = object->string;
-	if (!tk_json_fields(report, at, object, fields, 2, items))
-		return;
-	if (items[0] && strcmp(items[0]->valuestring, "file"))
-		tk_error(report, TK_AT_KEY(at, "provider"),
-			 "key provider \"%s\" is not supported by this version (expected \"file\")",
-			 TK_SHOW(items[0]->valuestring));
-	if (items[1] && tk_check_path(report, TK_AT_KEY(at, "path"), items[1]->valuestring))
-		key->path = items[1]->valuestring;
-}
-
-static void parse_keys(struct tk_report *report, struct tk_model *model, const cJSON *keys)
-{
-	const struct tk_place *here = TK_AT_KEY(NULL, "keys");
-	const cJSON *item;
-
-	cJSON_ArrayForEach (item, keys)
-		parse_key(report, model, TK_AT_KEY(here, item->string), item);
-}
 
 /* ---------------------------------------------------------------- policies */
 
@@ -242,7 +206,7 @@ void tk_model_parse(struct tk_report *report, struct tk_model *model, const char
 		return; /* whatever follows is of another language */
 	}
 	/* Names before what refers to them; cJSON_ArrayForEach passes over a missing section. */
-	parse_keys(report, model, items[1]);
+	tk_model_parse_keys(report, model, items[1]);
 	for (int kind = 0; kind < TK_KINDS; kind++)
 		tk_model_parse_sets(report, model, (enum tk_kind)kind, items[2 + kind]);
 	parse_policies(report, model, items[6]);

@@ -37,9 +37,9 @@ void tk_problems_free(struct tk_problems *problems);
 
 struct tk_key_spec {
 	char *id;
-	char *provider; /* "file" */
-	char *path;	/* absolute */
+	struct tk_key_source source;
 };
+const char *tk_provider_name(enum tk_provider provider); /* as a policy says it */
 
 /* How files below a guard point are encrypted; parallel to `policies`. */
 struct tk_encryption {

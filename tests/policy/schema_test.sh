@@ -52,6 +52,12 @@ broken = [
     ("guard_points", {}), ("time_sets", []),
     ("keys/finance-2026/provider", "command"), ("keys/finance-2026/path", "relative"),
     ("keys/finance-2026/path", DROP), ("keys/finance-2026/extra", 1),
+    ("keys/c", {"provider": "command"}), ("keys/c", {"provider": "command", "argv": []}),
+    ("keys/c", {"provider": "command", "argv": ["vault"]}), ("keys/c", {"provider": "command", "argv": ["/v", 1]}),
+    ("keys/c", {"provider": "command", "argv": ["/v"], "timeout": 301}),
+    ("keys/c", {"provider": "command", "argv": ["/v"], "timeout": 1.5}),
+    ("keys/c", {"provider": "credential"}), ("keys/c", {"provider": "credential", "name": "a/b"}),
+    ("keys/c", {"provider": "credential", "name": ".."}), ("keys/c", {"provider": "kmip", "path": "/k"}),
     ("keys/with space", {"provider": "file", "path": "/k"}), ("keys/a|b", {"provider": "file", "path": "/k"}),
     ("user_sets/finance", {}), ("user_sets/finance/users", []), ("user_sets/finance/users", "jane"),
     ("user_sets/finance/users/0", 1004), ("user_sets/finance/users/0", "a b"), ("user_sets/finance/users/0", ""),
@@ -94,6 +100,9 @@ broken = [
     ("guard_points/0/name", DROP), ("guard_points/0/policy", DROP), ("guard_points/0/extra", 1),
 ]
 good = [
+    ("keys/finance-2026", {"provider": "command", "argv": ["/usr/bin/vault", "", "-x", "-x"], "timeout": 300}),
+    ("keys/finance-2026", {"provider": "command", "argv": ["/usr/bin/vault"]}),
+    ("keys/finance-2026", {"provider": "credential", "name": "finance.key"}),
     (RULE + "users", {"not": ["finance"]}), (RULE + "browse", True), (RULE + "browse", False),
     ("policies/documents/rules/3/browse", False), ("guard_points/0/mode", "monitor"), ("guard_points/0/mode", "learn"),
     (RULE + "comment", "who asked for it"), ("guard_points", []),

@@ -103,7 +103,7 @@ static void everything(void **state)
 
 	assert_string_equal(c->guards[0].path, "/srv/*/g");
 	assert_int_equal(c->guards[0].mode, TK_MONITOR);
-	assert_string_equal(c->keys[0].path, "/keys/k");
+	assert_string_equal(c->keys[0].source.where, "/keys/k");
 	assert_int_equal(c->user_count, 3);
 	assert_string_equal(c->users[2].pointer, "/user_sets/b/groups/0");
 	assert_true(c->users[2].group);
@@ -150,6 +150,32 @@ static void warnings(void **state)
 	assert_problem(&problems.items[0], true, "/guard_points: no guard point: nothing is guarded");
 	assert_problem(&problems.items[1], true, "/keys/k: no policy uses this key");
 	assert_int_equal(c->state_count, 2);
+	tk_compiled_free(c);
+	tk_problems_free(&problems);
+}
+
+static void test_key_providers(void **state)
+{
+	struct tk_problems problems = {};
+	struct tk_compiled *c =
+		compiled("{'version': 1, 'guard_points': [], 'keys': {"
+			 "'f': {'provider': 'file', 'path': '/k'}, 'c': {'provider': 'credential', 'name': 'n'},"
+			 "'x': {'provider': 'command', 'argv': ['/v', '-a', '']},"
+			 "'y': {'provider': 'command', 'argv': ['/v'], 'timeout': 300}}}",
+			 &problems);
+
+	assert_int_equal(c->key_count, 4);
+	assert_int_equal(c->keys[0].source.provider, TK_PROVIDER_FILE);
+	assert_null(c->keys[0].source.argv);
+	assert_int_equal(c->keys[1].source.provider, TK_PROVIDER_CREDENTIAL);
+	assert_string_equal(c->keys[1].source.where, "n");
+	assert_int_equal(c->keys[2].source.provider, TK_PROVIDER_COMMAND);
+	assert_string_equal(c->keys[2].source.where, "/v");
+	assert_string_equal(c->keys[2].source.argv[1], "-a");
+	assert_string_equal(c->keys[2].source.argv[2], "");
+	assert_null(c->keys[2].source.argv[3]);
+	assert_int_equal(c->keys[2].source.timeout, 10);
+	assert_int_equal(c->keys[3].source.timeout, 300);
 	tk_compiled_free(c);
 	tk_problems_free(&problems);
 }
@@ -397,6 +423,7 @@ int main(void)
 		cmocka_unit_test(limits),	   cmocka_unit_test(rules_in_all),
 		cmocka_unit_test(automaton_limit), cmocka_unit_test(guard_of_path),
 		cmocka_unit_test(words),	   cmocka_unit_test(rule_text),
+		cmocka_unit_test(test_key_providers),
 		cmocka_unit_test(from_file),
 	};
 

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * crypto/keycommand.c - keys out of the standard output of a command, and the
+ * breaker that keeps a failing one from being run again and again.
+ */
+#include "crypto/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TRIES 3
+#define PAUSE_MS 100	   /* after the first try; doubled after the next */
+#define OPEN_MS_FIRST 1000 /* of the breaker */
+#define OPEN_MS_MAX 300000
+
+struct tk_breaker {
+	struct tk_breaker *next;
+	char id[TK_KEY_ID_MAX + 1];
+	unsigned int failures;
+	int64_t open_until; /* of now_ms() */
+	const char *why;
+};
+
+static pthread_mutex_t breakers_lock = PTHREAD_MUTEX_INITIALIZER; /* of every ring's list */
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void closep(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+
+/* ---------------------------------------------------------------- running */
+
+struct child {
+	pid_t pid; /* 0: none, or reaped */
+	int out, pidfd;
+};
+
+/* Nothing of it survives: it leads a session and a group of its own. */
+static void child_end(struct child *c)
+{
+	if (c->pid) {
+		kill(-c->pid, SIGKILL);
+		kill(c->pid, SIGKILL);
+		while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	closep(&c->out);
+	closep(&c->pidfd);
+}
+
+static int start(const char *const *argv, struct child *c)
+{
+	static const char *const environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C", NULL};
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	sigset_t none, all;
+	int pipe_fds[2], r;
+
+	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+		return -errno;
+	c->out = pipe_fds[0];
+	sigemptyset(&none);
+	sigfillset(&all);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setsigdefault(&attr, &all);
+	r = posix_spawnattr_setflags(&attr,
+				     POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	/* In this order: the pipe may itself be descriptor 0, 1 or 2 of a daemon. */
+	if (r == 0)
+		r = posix_spawn_file_actions_adddup2(&actions, pipe_fds[1], 1);
+	if (r == 0)
+		r = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+	if (r == 0)
+		r = posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+	if (r == 0)
+		r = posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+	/* No shell and no copy of this process's memory: glibc spawns as vfork(2) does. */
+	if (r == 0)
+		r = posix_spawn(&c->pid, argv[0], &actions, &attr, (char *const *)argv,
+				(char *const *)environment);
+	posix_spawn_file_actions_destroy(&actions);
+	posix_spawnattr_destroy(&attr);
+	close(pipe_fds[1]);
+	if (r) {
+		c->pid = 0;
+		return -r;
+	}
+	c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
+	return c->pidfd < 0 ? -errno : 0;
+}
+
+/* 0 when fd has something (or its end), -ETIME. */
+static int wait_for(int fd, int64_t deadline)
+{
+	for (;;) {
+		struct pollfd p = {.fd = fd, .events = POLLIN};
+		int64_t left = deadline - now_ms();
+		int n = poll(&p, 1, left > 0 ? (int)left : 0);
+
+		if (n > 0)
+			return 0;
+		if (n == 0)
+			return -ETIME;
+		if (errno != EINTR)
+			return -errno;
+	}
+}
+
+/* All it writes, up to one byte more than a key has. */
+static int read_output(const struct child *c, struct tk_key_text *text, int64_t deadline, size_t *ret_len)
+{
+	size_t len = 0;
+
+	while (len < sizeof(text->bytes)) {
+		int r = wait_for(c->out, deadline);
+		ssize_t n;
+
+		if (r < 0)
+			return r;
+		n = read(c->out, text->bytes + len, sizeof(text->bytes) - len);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n == 0)
+			break;
+		len += n > 0 ? (size_t)n : 0;
+	}
+	*ret_len = len;
+	return 0;
+}
+
+static int wait_exit(struct child *c, int64_t deadline)
+{
+	int status, r = wait_for(c->pidfd, deadline);
+
+	if (r < 0)
+		return r;
+	while (waitpid(c->pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	kill(-c->pid, SIGKILL); /* what it left running */
+	c->pid = 0;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EPROTO;
+}
+
+/* Whoever can write the command has the key. */
+static int check_command(const char *path, const char **ret_why)
+{
+	struct stat st;
+
+	if (path[0] != '/')
+		return tk_key_refuse(-EINVAL, "the key command is no absolute path", ret_why);
+	if (stat(path, &st) < 0)
+		return tk_key_refuse(-errno, "the key command cannot be found", ret_why);
+	if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & 022))
+		return tk_key_refuse(-EACCES,
+				     "the key command can be changed by others than root and the caller",
+				     ret_why);
+	return 0;
+}
+
+static int run_once(const char *const *argv, unsigned int timeout, struct tk_key_text *text,
+		    const uint8_t **ret_kek, const char **ret_why)
+{
+	__attribute__((cleanup(child_end))) struct child c = {.out = -1, .pidfd = -1};
+	int64_t deadline = now_ms() + (int64_t)timeout * 1000;
+	const uint8_t *kek;
+	size_t len = 0;
+	int r = check_command(argv[0], ret_why);
+
+	if (r < 0)
+		return r;
+	r = start(argv, &c);
+	if (r < 0)
+		return tk_key_refuse(r, "the key command cannot be started", ret_why);
+	r = read_output(&c, text, deadline, &len);
+	if (r == 0 && len == sizeof(text->bytes))
+		return tk_key_refuse(-EINVAL, "the key command writes more than a key", ret_why);
+	if (r == 0)
+		r = wait_exit(&c, deadline);
+	if (r == -ETIME)
+		return tk_key_refuse(r, "the key command took too long", ret_why);
+	if (r == -EPROTO)
+		return tk_key_refuse(r, "the key command failed", ret_why);
+	if (r < 0)
+		return tk_key_refuse(r, "the key command's output cannot be read", ret_why);
+	kek = tk_key_text_parse(text, len);
+	if (!kek)
+		return tk_key_refuse(
+			-EINVAL, "the key command wrote neither 32 bytes nor 64 hexadecimal digits", ret_why);
+	*ret_kek = kek;
+	return 0;
+}
+
+/* ---------------------------------------------------------------- breaker */
+
+static struct tk_breaker *breaker_of(struct tk_keyring *ring, const char *key_id)
+{
+	struct tk_breaker *b = *tk_keyring_breakers(ring);
+
+	while (b && strcmp(b->id, key_id) != 0)
+		b = b->next;
+	return b;
+}
+
+/* -EAGAIN while it is open. */
+static int breaker_ask(struct tk_keyring *ring, const char *key_id)
+{
+	struct tk_breaker *b, **list = tk_keyring_breakers(ring);
+	int r = 0;
+
+	pthread_mutex_lock(&breakers_lock);
+	b = breaker_of(ring, key_id);
+	if (!b) {
+		b = calloc(1, sizeof(*b));
+		if (b) {
+			strcpy(b->id, key_id);
+			b->next = *list;
+			*list = b;
+		}
+	}
+	if (!b)
+		r = -ENOMEM;
+	else if (b->open_until > now_ms())
+		r = -EAGAIN;
+	pthread_mutex_unlock(&breakers_lock);
+	return r;
+}
+
+static void breaker_tell(struct tk_keyring *ring, const char *key_id, const char *why)
+{
+	struct tk_breaker *b;
+
+	pthread_mutex_lock(&breakers_lock);
+	b = breaker_of(ring, key_id);
+	b->why = why;
+	b->open_until = 0;
+	if (!why) {
+		b->failures = 0;
+	} else {
+		int64_t wait = b->failures < 9 ? (int64_t)OPEN_MS_FIRST << b->failures : OPEN_MS_MAX;
+
+		b->failures++;
+		b->open_until = now_ms() + (wait < OPEN_MS_MAX ? wait : OPEN_MS_MAX);
+	}
+	pthread_mutex_unlock(&breakers_lock);
+}
+
+void tk_breakers_free(struct tk_breaker *b)
+{
+	while (b) {
+		struct tk_breaker *next = b->next;
+
+		free(b);
+		b = next;
+	}
+}
+
+int tk_keyring_health(struct tk_keyring *ring, const char *key_id, struct tk_key_health *ret_health)
+{
+	struct tk_breaker *b;
+
+	pthread_mutex_lock(&breakers_lock);
+	b = breaker_of(ring, key_id);
+	if (b) {
+		int64_t left = b->open_until - now_ms();
+
+		*ret_health = (struct tk_key_health){
+			.open = left > 0,
+			.failures = b->failures,
+			.retry_seconds = left > 0 ? (unsigned int)((left + 999) / 1000) : 0,
+			.why = b->why,
+		};
+	}
+	pthread_mutex_unlock(&breakers_lock);
+	return b ? 0 : -TK_E_NO_KEY;
+}
+
+/* ------------------------------------------------------------------ whole */
+
+int tk_keyring_add_command(struct tk_keyring *ring, const char *key_id, const char *const *argv,
+			   unsigned int timeout, const char **ret_why)
+{
+	__attribute__((cleanup(tk_key_text_freep))) struct tk_key_text *text = NULL;
+	__attribute__((cleanup(tk_key_freep))) struct tk_key *key = NULL;
+	const uint8_t *kek = NULL;
+	const char *why = NULL;
+	int r = tk_key_new(key_id, &key);
+
+	if (r < 0)
+		return tk_key_refuse(r, "the key id is not 1 to 255 printable characters without '/'",
+				     ret_why);
+	if (!argv[0] || timeout < 1 || timeout > TK_COMMAND_TIMEOUT_MAX)
+		return tk_key_refuse(-EINVAL, "the key command or its timeout is no such thing", ret_why);
+	text = tk_locked_alloc(sizeof(*text));
+	if (!text)
+		return tk_key_refuse(-errno, "no memory can be locked for the key (limit RLIMIT_MEMLOCK)",
+				     ret_why);
+	r = breaker_ask(ring, key_id);
+	if (r < 0)
+		return tk_key_refuse(r, "the key command failed before and is not tried again yet", ret_why);
+	for (int i = 0; i < TRIES; i++) {
+		if (i)
+			poll(NULL, 0, PAUSE_MS << (i - 1));
+		r = run_once(argv, timeout, text, &kek, &why);
+		if (r == 0)
+			break;
+	}
+	breaker_tell(ring, key_id, r ? why : NULL);
+	if (r < 0)
+		return tk_key_refuse(r, why, ret_why);
+	r = tk_key_put(key, 1, kek);
+	if (r < 0)
+		return tk_key_refuse(r, "the key does not fit into locked memory", ret_why);
+	tk_keyring_replace(ring, key);
+	key = NULL;
+	return 0;
+}
