@@ -42,6 +42,7 @@ int cmd_inspect(int argc, char **argv);
 int cmd_key(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
 int cmd_test(int argc, char **argv);
+int cmd_rekey(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 
 #endif

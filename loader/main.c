@@ -32,6 +32,7 @@ static const struct verb {
 	{"encrypt", "encrypt files and trees", cmd_encrypt},
 	{"decrypt", "decrypt files and trees", cmd_decrypt},
 	{"verify", "authenticate every byte of encrypted files", cmd_verify},
+	{"rekey", "put encrypted files under another version of their key", cmd_rekey},
 	{"inspect", "show what encrypted files say about themselves; needs no key", cmd_inspect},
 	{"key", "generate keys", cmd_key},
 };

@@ -175,6 +175,39 @@ if [ "$(id -u)" -eq 0 ] && mkdir -p t2/mnt && mount -t tmpfs none t2/mnt 2> /dev
 	check 'crossed: done' is_taka t2/mnt/f
 	umount t2/mnt
 fi
+# -------------------------------------------------------------------- rekey
+fresh
+"$tk" key generate --version 1 keys
+versions() { "$tk" inspect --json t | jq -r '.[].key_version' | sort | uniq -c | tr -s ' \n' ' '; }
+rekey() { run "$1" rekey --key-file keys "${@:2}"; }
+check 'rekey: encrypt' run 0 encrypt --key-file keys --key-id k -r t
+"$tk" key generate --version 2 keys
+cp -a t sealed
+check 'rekey: one first' rekey 0 t/a/f1
+check 'rekey' rekey 0 --json t
+check 'rekey: counts' counts '40 2 0 3'
+check 'rekey: bytes' test "$(jq .bytes out)" = $((40 * 512))
+check 'rekey: versions' test "$(versions)" = ' 41 2 '
+check 'rekey: shape' test "$(shape t)" = "$(shape sealed)"
+check 'rekey: body untouched' cmp -i 512 t/a/b/large sealed/a/b/large
+check 'rekey: header new' test "$(head -c 512 t/a/f2 | sha256sum)" != "$(head -c 512 sealed/a/f2 | sha256sum)"
+check 'rekey again: skipped' rekey 0 --json t
+check 'rekey again: counts' counts '0 42 0 3'
+mv keys/1 old
+check 'rekey: old version not needed' run 0 decrypt --key-file keys -r t
+check 'rekey: as before' as_before
+check 'rekey: without the old version' rekey 1 sealed/a/f1
+check 'rekey: without the old version, said' said '(no_key)'
+mv old keys/1
+printf '\1' | dd of=sealed/a/f7 bs=1 seek=100 conv=notrunc status=none
+cp sealed/a/f7 damaged
+check 'rekey: damaged header' rekey 1 --json sealed
+check 'rekey: damaged header, the rest' counts '40 1 1 3'
+check 'rekey: damaged header stays' cmp damaged sealed/a/f7
+check 'rekey: back to version 1' rekey 0 --key-version 1 sealed/a/f1
+check 'rekey: no such version' rekey 1 --key-version 9 sealed/a/f1
+rm -rf sealed
+
 check 'usage: -o and -r' enc 2 -o x -r t
 check 'help verify' run 0 help verify
 

@@ -97,7 +97,7 @@ check 'key, no action' run 2 'generate' key
 check 'two paths' run 2 'one too many' key generate a b
 
 # ----------------------------------------------------------------- usage
-for v in encrypt decrypt verify inspect key; do
+for v in encrypt decrypt verify rekey inspect key; do
 	check "help $v" run 0 '' help $v
 	check "help $v has an example" grep -q '^EXAMPLE' out
 	check "$v --help" run 0 '' $v --help

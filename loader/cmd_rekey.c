@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * loader/cmd_rekey.c - `rekey`: puts encrypted files under another version of their
+ * key by writing their headers anew; the content is not touched.
+ */
+#include "loader/cmd.h"
+#include "loader/keysource.h"
+#include "loader/tree.h"
+#include "loader/util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+
+static const char verb[] = "rekey";
+
+static const char help[] =
+	"NAME\n"
+	"    takakrypt-bpf rekey - put encrypted files under another version of their key\n"
+	"\n"
+	"SYNOPSIS\n"
+	"    takakrypt-bpf rekey --key-file DIRECTORY [OPTION...] FILE|DIRECTORY...\n"
+	"\n"
+	"DESCRIPTION\n"
+	"    Wraps the file key of each FILE, and of everything below each DIRECTORY, under\n"
+	"    the current version of its policy key, and writes the header: 512 bytes in one\n"
+	"    write, after the old header was authenticated.  The content keeps its bytes, so\n"
+	"    the size of a file costs nothing.  A file that is under that version already is\n"
+	"    skipped and counted: a run that was broken off is simply started again.\n"
+	"\n"
+	"    Size and times of a file stay: a backup that goes by them does not notice.  Let\n"
+	"    it compare contents once before an old version of the key is destroyed.\n"
+	"\n"
+	"    A copy of the file key that was taken with an old version still opens the\n"
+	"    content: after a leak, decrypt and encrypt anew instead.\n"
+	"\n"
+	"    Files of format 1 have no file key and are refused.  Below a DIRECTORY, files\n"
+	"    that are not encrypted are skipped; symbolic links, special files and other\n"
+	"    filesystems are left out.\n"
+	"\n"
+	"OPTIONS\n"
+	"    --key-file DIRECTORY the key: a directory of files named by version (1, 2, ...),\n"
+	"                         with the versions that files are under and the new one\n"
+	"    --key-version N      the version to go to; the highest if not given\n"
+	"    --cross-filesystems  go into filesystems that are mounted below, too\n"
+	"    --json               an object at the end: \"verb\", \"done\", \"skipped\",\n"
+	"                         \"failed\", \"special\" (left out), \"bytes\" (written),\n"
+	"                         \"seconds\", \"interrupted\"\n"
+	"    -h, --help           this text\n"
+	"\n" TK_HELP_EXIT_CODES "\n"
+	"EXAMPLE\n"
+	"    takakrypt-bpf key generate --version 2 /etc/takakrypt/keys/payroll\n"
+	"    takakrypt-bpf rekey --key-file /etc/takakrypt/keys/payroll /backup/payroll\n";
+
+enum {
+	OPT_KEY_FILE = 256,
+	OPT_KEY_VERSION,
+	OPT_CROSS,
+	OPT_JSON,
+};
+
+static const struct option options[] = {
+	{"key-file", required_argument, NULL, OPT_KEY_FILE},
+	{"key-version", required_argument, NULL, OPT_KEY_VERSION},
+	{"cross-filesystems", no_argument, NULL, OPT_CROSS},
+	{"json", no_argument, NULL, OPT_JSON},
+	{"help", no_argument, NULL, 'h'},
+	{},
+};
+
+struct job {
+	struct tk_keysource keys;
+	uint32_t key_version;
+	bool json, help;
+};
+
+static enum tk_tree_result failed(const char *path, int err)
+{
+	tk_fail_err(verb, path, err);
+	return TK_TREE_FAILED;
+}
+
+/* The file stays as it is for everybody but for its header: also for backups that look at its times. */
+static int rewrap(const struct tk_keyring *ring, int fd, const struct stat *st, uint32_t version)
+{
+	const struct timespec times[2] = {st->st_atim, st->st_mtim};
+	int err = tk_header_rewrap(ring, fd, 0, (uint64_t)st->st_size, version, NULL);
+
+	if (err == 0 && (futimens(fd, times) < 0 || fsync(fd) < 0))
+		err = -errno;
+	return err;
+}
+
+static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_progress progress,
+				    void *progress_ctx, uint64_t *ret_bytes)
+{
+	int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (f->named ? 0 : O_NOFOLLOW);
+	_cleanup_close_ int fd = open(f->path, flags), write_fd = -1;
+	const struct tk_keyring *ring;
+	struct job *job = ctx;
+	struct stat st, again;
+	uint32_t version;
+	struct tk_header h;
+	int err;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return failed(f->path, -errno);
+	if (!S_ISREG(st.st_mode)) {
+		tk_fail(verb, f->path, "it is not a regular file", NULL);
+		return TK_TREE_FAILED;
+	}
+	err = tk_header_read(fd, 0, (uint64_t)st.st_size, &h);
+	if (!f->named && (err == -TK_E_MAGIC || (err == -TK_E_TRUNCATED && st.st_size < 4)))
+		return TK_TREE_SKIPPED;
+	if (err < 0)
+		return failed(f->path, err);
+	if (h.version != 2) {
+		tk_fail(verb, f->path, "format 1 has no file key", "decrypt it and encrypt it anew");
+		return TK_TREE_FAILED;
+	}
+	if (tk_keysource_ring(&job->keys, h.key_id, 0, &ring))
+		return TK_TREE_FAILED;
+	version = job->key_version;
+	err = version ? 0 : tk_keyring_current(ring, h.key_id, &version);
+	if (err < 0)
+		return failed(f->path, err);
+	if (h.key_version == version)
+		return TK_TREE_SKIPPED;
+	/* Only now for writing: what needs nothing is not disturbed. */
+	write_fd = open(f->path, flags | O_RDWR);
+	if (write_fd < 0 || fstat(write_fd, &again) < 0)
+		return failed(f->path, -errno);
+	if (again.st_dev != st.st_dev || again.st_ino != st.st_ino) {
+		tk_fail(verb, f->path, "another file took its place meanwhile", "start it again");
+		return TK_TREE_FAILED;
+	}
+	err = rewrap(ring, write_fd, &st, version);
+	if (err < 0)
+		return failed(f->path, err);
+	*ret_bytes = TK_HEADER_V2_SIZE;
+	return TK_TREE_DONE;
+}
+
+static int parse(struct job *job, struct tk_tree *tree, int argc, char **argv)
+{
+	uint64_t v;
+	int c;
+
+	optind = 0;
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+		switch (c) {
+		case OPT_KEY_FILE:
+			if (job->keys.path)
+				return tk_usage(verb, "--key-file is given twice");
+			job->keys.path = optarg;
+			break;
+		case OPT_KEY_VERSION:
+			if (job->key_version)
+				return tk_usage(verb, "--key-version is given twice");
+			if (tk_parse_u64(optarg, UINT32_MAX, &v) < 0 || v == 0)
+				return tk_usage(verb, "--key-version %s is not a number from 1 to 4294967295",
+						optarg);
+			job->key_version = (uint32_t)v;
+			break;
+		case OPT_CROSS:
+			if (tree->cross)
+				return tk_usage(verb, "--cross-filesystems is given twice");
+			tree->cross = true;
+			break;
+		case OPT_JSON:
+			if (job->json)
+				return tk_usage(verb, "--json is given twice");
+			job->json = true;
+			break;
+		case 'h':
+			job->help = true;
+			return 0;
+		default:
+			return tk_usage_getopt(verb, argv, c);
+		}
+	}
+	if (!job->keys.path)
+		return tk_usage(verb, "--key-file is missing");
+	if (optind == argc)
+		return tk_usage(verb, "no file is named");
+	return 0;
+}
+
+int cmd_rekey(int argc, char **argv)
+{
+	struct job job = {.keys = TK_KEYSOURCE_INIT};
+	struct tk_tree tree = {.verb = verb, .directories = true, .fn = one_file, .ctx = &job};
+	int code = parse(&job, &tree, argc, argv);
+
+	if (job.help) {
+		fputs(help, stdout);
+		return TK_EXIT_DONE;
+	}
+	if (code)
+		return code;
+	tk_hold_secrets();
+	tk_catch_signals();
+	code = tk_tree_run(&tree, argv + optind, (size_t)(argc - optind));
+	if (job.json || tree.had_directory)
+		code |= tk_tree_print(&tree, job.json, "rekeyed");
+	tk_keysource_clear(&job.keys);
+	return code;
+}
