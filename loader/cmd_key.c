@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * loader/cmd_key.c - `key`: policy keys as files.  It makes them; reading them
- * is the keyring's business.
+ * loader/cmd_key.c - `key`: policy keys as files.  It makes and rotates them;
+ * reading them is the keyring's business.
  */
 #include "loader/cmd.h"
 #include "loader/util.h"
@@ -18,11 +18,13 @@
 static const char verb[] = "key";
 
 static const char help[] = "NAME\n"
-			   "    takakrypt-bpf key - generate keys\n"
+			   "    takakrypt-bpf key - generate and rotate keys\n"
 			   "\n"
 			   "SYNOPSIS\n"
 			   "    takakrypt-bpf key generate [--hex] PATH\n"
 			   "    takakrypt-bpf key generate [--hex] --version N DIRECTORY\n"
+			   "    takakrypt-bpf key rotate [--hex] DIRECTORY\n"
+			   "    takakrypt-bpf key verify PATH...\n"
 			   "\n"
 			   "DESCRIPTION\n"
 			   "    Writes 32 bytes from the kernel's random number generator to the new file\n"
@@ -32,6 +34,11 @@ static const char help[] = "NAME\n"
 			   "    A key that is to be rotated is a directory with one file for each version.\n"
 			   "    With --version the file is DIRECTORY/N; DIRECTORY is created (mode 0700) if\n"
 			   "    there is none.  The highest version is the current one.\n"
+			   "\n"
+			   "    rotate generates the version after the highest one in DIRECTORY, once it\n"
+			   "    could read all that are there; `takakrypt-bpf rekey` then puts files under\n"
+			   "    it.  verify reads each key as the agent would (form, owner, mode, lockable\n"
+			   "    memory) and prints its current version; nothing of the key is shown.\n"
 			   "\n"
 			   "    Whoever loses the key loses what is encrypted under it: keep a copy in a\n"
 			   "    safe place, away from this machine and from the backups of its files.\n"
@@ -44,7 +51,7 @@ static const char help[] = "NAME\n"
 			   "\n" TK_HELP_EXIT_CODES "\n"
 			   "EXAMPLE\n"
 			   "    takakrypt-bpf key generate --version 1 /etc/takakrypt/keys/payroll\n"
-			   "    takakrypt-bpf key generate --version 2 /etc/takakrypt/keys/payroll\n";
+			   "    takakrypt-bpf key rotate /etc/takakrypt/keys/payroll\n";
 
 static const struct option options[] = {
 	{"hex", no_argument, NULL, 'x'},
@@ -212,17 +219,104 @@ static int generate(int argc, char **argv)
 	return r < 0 ? fail(path, (uint32_t)version, r) : TK_EXIT_DONE;
 }
 
+/* ---------------------------------------------------------- rotate, verify */
+
+/* Reads all of a key, as the agent would; prints on failure and returns an exit code. */
+static int read_current(const char *what, const char *path, uint32_t *ret_version)
+{
+	_cleanup_keyring_ struct tk_keyring *ring = NULL;
+	const char *why = NULL;
+	int r = tk_keyring_new(&ring);
+
+	if (r < 0)
+		return tk_fail_err(what, path, r);
+	r = tk_keyring_add_file(ring, "key", path, &why);
+	if (r < 0)
+		return tk_fail(what, path, why,
+			       r == -EACCES ? "chown it to root and chmod it to 0600 (a directory: 0700)"
+					    : tk_advice(r));
+	r = tk_keyring_current(ring, "key", ret_version);
+	return r < 0 ? tk_fail_err(what, path, r) : TK_EXIT_DONE;
+}
+
+static int rotate(int argc, char **argv)
+{
+	static const char what[] = "rotate the key";
+	bool hex = false;
+	uint32_t version;
+	struct stat st;
+	int c, r;
+
+	optind = 0;
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+		if (c == 'h') {
+			fputs(help, stdout);
+			return TK_EXIT_DONE;
+		}
+		if (c == 'v' || c == 'o')
+			return tk_usage(verb, "rotate takes neither --version nor -o");
+		if (c != 'x')
+			return tk_usage_getopt(verb, argv, c);
+		if (hex)
+			return tk_usage(verb, "--hex is given twice");
+		hex = true;
+	}
+	if (optind + 1 != argc)
+		return tk_usage(verb, "rotate needs one directory");
+	tk_hold_secrets();
+	if (stat(argv[optind], &st) == 0 && !S_ISDIR(st.st_mode))
+		return tk_fail(
+			what, argv[optind], "it is a single file, which has no versions",
+			"make a directory, move the file into it as 1, and name the directory in the policy");
+	r = read_current(what, argv[optind], &version);
+	if (r)
+		return r;
+	if (version == UINT32_MAX)
+		return tk_fail(what, argv[optind], "there is no version after 4294967295", NULL);
+	r = generate_version(argv[optind], version + 1, hex);
+	if (r < 0)
+		return fail(argv[optind], version + 1, r);
+	tk_put_safe(stdout, argv[optind]);
+	printf(": version %" PRIu32 " is the current one now\n", version + 1);
+	return TK_EXIT_DONE;
+}
+
+static int verify(int argc, char **argv)
+{
+	int code = TK_EXIT_DONE;
+
+	if (argc < 2)
+		return tk_usage(verb, "verify needs the path of a key");
+	if (argv[1][0] == '-')
+		return tk_usage(verb, "verify has no option %s", argv[1]);
+	tk_hold_secrets();
+	for (int i = 1; i < argc; i++) {
+		uint32_t version;
+
+		if (read_current("verify the key", argv[i], &version)) {
+			code = TK_EXIT_FAILED;
+			continue;
+		}
+		tk_put_safe(stdout, argv[i]);
+		printf(": good, current version %" PRIu32 "\n", version);
+	}
+	return code;
+}
+
 static const struct {
 	const char *name;
 	int (*fn)(int argc, char **argv);
 } actions[] = {
 	{"generate", generate},
+	{"rotate", rotate},
+	{"verify", verify},
 };
 
 int cmd_key(int argc, char **argv)
 {
 	if (argc < 2)
-		return tk_usage(verb, "say what to do: generate");
+		return tk_usage(verb, "say what to do: generate, rotate or verify");
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
 		fputs(help, stdout);
 		return TK_EXIT_DONE;

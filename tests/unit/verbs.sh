@@ -96,6 +96,22 @@ check 'version 0' run 2 '--version 0' key generate --version 0 keys
 check 'key, no action' run 2 'generate' key
 check 'two paths' run 2 'one too many' key generate a b
 
+check 'rotate' run 0 '' key rotate keys
+check 'rotate: says' grep -q 'version 3 is the current one' out
+check 'rotate: there' test "$(stat -c '%a %s' keys/3)" = '600 32'
+check 'key verify' run 0 '' key verify keys key hexkey
+check 'key verify: says' grep -q '^keys: good, current version 3$' out
+rm keys/3
+check 'rotate a file' run 1 'a single file' key rotate key
+check 'rotate nothing' run 1 'cannot be opened' key rotate none
+check 'rotate, no path' run 2 'one directory' key rotate
+check 'rotate to a version' run 2 'neither' key rotate --version 7 keys
+chmod 640 keys/2
+check 'key verify: open to the group' run 1 'open to its group' key verify keys
+check 'rotate: not among such' run 1 'open to its group' key rotate keys
+check 'rotate: nothing made' test ! -e keys/3
+chmod 600 keys/2
+
 # ----------------------------------------------------------------- usage
 for v in encrypt decrypt verify rekey inspect key; do
 	check "help $v" run 0 '' help $v
