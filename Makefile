@@ -65,6 +65,14 @@ $(B)/tests/%_test: tests/unit/%_test.c $(PURE_OBJ)
 	@echo "  TEST  $@"
 	$(Q)$(CC) $(TK_CFLAGS) $(CFLAGS) -Wno-missing-prototypes -o $@ $< $(PURE_OBJ) $(TEST_LIBS)
 
+# The library and its tests once more, with every access and every operation watched.
+SANITIZED := $(patsubst %,$(B)/sanitized/%,crypto_test crypto_damage_test crypto_random_test keyring_test)
+SANITIZE  := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined
+$(B)/sanitized/%: tests/unit/%.c tests/unit/crypto_test.h $(CRYPTO_SRC) $(wildcard crypto/*.h)
+	@mkdir -p $(@D)
+	@echo "  ASAN  $@"
+	$(Q)$(CC) $(TK_CFLAGS) $(SANITIZE) -Wno-missing-prototypes -o $@ $(filter %.c,$^) $(TEST_LIBS)
+
 DIFF_OBJ  := $(call objs,$(filter-out %.bpf.c,$(DIFF_SRC)))
 $(DIFF_OBJ): $(B)/judge.skel.h
 $(B)/judge.bpf.o: tests/differential/judge.bpf.c tests/differential/judge_abi.h $(CURDIR)/vmlinux.h $(wildcard bpf/*.h)
@@ -82,7 +90,7 @@ $(B)/tests/probe: $(wildcard tests/vm/probe*.c) tests/vm/probe.h
 	$(Q)$(CC) -static -O2 -std=gnu17 -Wall -Wextra -Werror -o $@ $(filter %.c,$^)
 
 .PHONY: tests deps check check-kernels demo fuzz bench-crypto install clean help vmlinux.h
-tests: $(BIN) $(UNIT) $(B)/tests/probe $(if $(DIFF_SRC),$(B)/tests/differential)
+tests: $(BIN) $(UNIT) $(SANITIZED) $(B)/tests/probe $(if $(DIFF_SRC),$(B)/tests/differential)
 
 deps:
 	tests/deps build test
@@ -133,7 +141,7 @@ vmlinux.h:	## hold each field the programs use against the running kernel's BTF
 	tests/vmlinux-check
 
 clean:	## remove what was built (kernel images for the tests stay in build/vm)
-	rm -rf $(B)/obj $(B)/tests $(B)/check $(B)/corpus $(B)/*.o $(B)/*.h $(BIN)
+	rm -rf $(B)/obj $(B)/tests $(B)/sanitized $(B)/check $(B)/corpus $(B)/*.o $(B)/*.h $(BIN)
 
 help:	## this list
 	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done
