@@ -67,7 +67,9 @@ bool tk_check_account(struct tk_report *report, const struct tk_place *at, const
 		return false;
 	}
 	for (size_t i = 0; i < len; i++) {
-		if ((unsigned char)name[i] <= 0x20 || name[i] == 0x7f || name[i] == ':' || name[i] == '/') {
+		/* No tool makes a name that begins with "-"; a number below zero is a slip. */
+		if (*name == '-' || (unsigned char)name[i] <= 0x20 || name[i] == 0x7f || name[i] == ':' ||
+		    name[i] == '/') {
 			tk_error(report, at, "\"%s\" is not a %s name", TK_SHOW(name), what);
 			return false;
 		}
