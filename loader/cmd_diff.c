@@ -4,7 +4,7 @@
  * (compare.c finds it), and what else differs about their guard points.
  */
 #include "loader/cmd.h"
-#include "loader/compare.h"
+#include "loader/study/compare.h"
 #include "loader/problems.h"
 #include "loader/util.h"
 

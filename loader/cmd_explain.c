@@ -4,7 +4,7 @@
  * rule says so, and why the rules before it do not apply.
  */
 #include "loader/cmd.h"
-#include "loader/explain.h"
+#include "loader/study/explain.h"
 #include "loader/problems.h"
 #include "loader/util.h"
 

@@ -6,7 +6,7 @@
 #include "loader/agent/agent.h"
 #include "loader/agent/client.h"
 #include "loader/cmd.h"
-#include "loader/learn.h"
+#include "loader/study/learn.h"
 #include "loader/problems.h"
 #include "loader/util.h"
 

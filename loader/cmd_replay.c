@@ -5,7 +5,7 @@
  */
 #include "loader/cmd.h"
 #include "loader/problems.h"
-#include "loader/recording.h"
+#include "loader/study/recording.h"
 #include "loader/util.h"
 
 #include <errno.h>

@@ -4,7 +4,7 @@
  * should say, and tells in TAP where it says something else.
  */
 #include "loader/cmd.h"
-#include "loader/explain.h"
+#include "loader/study/explain.h"
 #include "loader/policy/cases.h"
 #include "loader/problems.h"
 #include "loader/util.h"

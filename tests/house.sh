@@ -19,6 +19,7 @@ includes() { grep -rnE '^#include "' "$1" --include='*.[ch]' | grep -vE "$2"; }
 rule "bpf/ includes only itself and vmlinux.h" "$(includes bpf '"(vmlinux\.h|abi\.h|decide\.h|[a-z]+\.bpf\.h)"')"
 rule "crypto/ includes only itself" "$(includes crypto '"(crypto/)?(takakrypt|aead|internal)\.h"')"
 rule "loader/policy/ includes bpf/abi.h, crypto's library and itself" "$(includes loader/policy '"(bpf/abi\.h|crypto/takakrypt\.h|loader/policy/|[a-z]+\.h")')"
+rule "loader/study/ includes bpf/abi.h, the verdict, policy, what prints and itself" "$(includes loader/study '"(bpf/(abi|decide)\.h|loader/(cmd|util|problems)\.h|loader/(policy|study)/)')"
 rule "loader/kernel/ includes skeletons, policy and itself" "$(includes loader/kernel '"(bpf/abi\.h|takakrypt\.skel\.h|loader/(kernel|policy)/)')"
 rule "loader/agent/ includes crypto, kernel, policy and itself" "$(includes loader/agent '"(bpf/abi\.h|crypto/takakrypt\.h|loader/(agent|kernel|policy)/|[a-z]+\.h")')"
 rule "only crypto/aead.c includes OpenSSL" "$(grep -rlE '#include <openssl/' --include='*.[ch]' . | grep -v '^./build/' | grep -vx './crypto/aead.c')"

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * loader/compare.c - compares two policies of a guard point; compare.h says how.
+ * loader/study/compare.c - compares two policies of a guard point; compare.h says how.
  */
-#include "loader/compare.h"
-#include "loader/explain.h"
+#include "loader/study/compare.h"
+#include "loader/study/explain.h"
 #include "loader/util.h"
 
 #include <errno.h>

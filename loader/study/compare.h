@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * loader/compare.h - what two policies decide differently: every class of users,
+ * loader/study/compare.h - what two policies decide differently: every class of users,
  * programs and paths they can tell apart (classes.h), every action, asked of both;
  * classes that change in the same way are put together.  Never prints.
  */
 #ifndef TK_LOADER_COMPARE_H
 #define TK_LOADER_COMPARE_H
 
-#include "loader/classes.h"
+#include "loader/study/classes.h"
 
 struct tk_comparison {
 	struct tk_classes classes[TK_DIMS];

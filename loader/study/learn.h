@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * loader/learn.h - from recorded deeds to rules that permit exactly these: who,
+ * loader/study/learn.h - from recorded deeds to rules that permit exactly these: who,
  * in which program, did what to which paths, put together where it is the same.
  * Never prints.
  */
@@ -9,8 +9,8 @@
 
 #include <cjson/cJSON.h>
 
-#include "loader/boxes.h"
-#include "loader/recording.h"
+#include "loader/study/boxes.h"
+#include "loader/study/recording.h"
 
 enum tk_generalise {
 	TK_LEARN_NONE, /* the paths themselves */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * loader/boxes.h - what holds for some users in some programs on some paths, put
+ * loader/study/boxes.h - what holds for some users in some programs on some paths, put
  * together where the same holds: the form in which diff and learn tell things.
  */
 #ifndef TK_LOADER_BOXES_H

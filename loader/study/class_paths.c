@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * loader/class_paths.c - finds the classes of paths: walks the resource automata of
+ * loader/study/class_paths.c - finds the classes of paths: walks the resource automata of
  * two policies side by side, over every path there can be.
  */
-#include "loader/classes.h"
+#include "loader/study/classes.h"
 #include "loader/util.h"
 
 #include <errno.h>

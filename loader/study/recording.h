@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * loader/recording.h - recorded audit events (the lines of `events --json`) as
+ * loader/study/recording.h - recorded audit events (the lines of `events --json`) as
  * replay and learn need them: each distinct deed once, with how often it was seen.
  */
 #ifndef TK_LOADER_RECORDING_H
@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-#include "loader/explain.h"
+#include "loader/study/explain.h"
 
 struct tk_deed {
 	char *guard;		   /* name of the guard point, as recorded */

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * loader/classes.c - finds the classes of users and of programs: from what the
+ * loader/study/classes.c - finds the classes of users and of programs: from what the
  * sets' entries say, atoms; from atoms that may hold together, classes.  Those of
  * paths are in class_paths.c.
  */
-#include "loader/classes.h"
+#include "loader/study/classes.h"
 #include "loader/util.h"
 
 #include <errno.h>

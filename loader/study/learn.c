@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * loader/learn.c - collects what was seen; learn_write.c makes a policy of it.
+ * loader/study/learn.c - collects what was seen; learn_write.c makes a policy of it.
  */
-#include "loader/learn.h"
-#include "loader/learn_internal.h"
+#include "loader/study/learn.h"
+#include "loader/study/learn_internal.h"
 #include "loader/util.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * loader/boxes.c - puts boxes together; boxes.h says what they are.
+ * loader/study/boxes.c - puts boxes together; boxes.h says what they are.
  */
-#include "loader/boxes.h"
+#include "loader/study/boxes.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * loader/explain.c - looks up on this machine what a question names, and lets
+ * loader/study/explain.c - looks up on this machine what a question names, and lets
  * bpf/decide.h, the code of the kernel programs, decide.
  */
-#include "loader/explain.h"
+#include "loader/study/explain.h"
 #include "loader/util.h"
 
 #include <errno.h>

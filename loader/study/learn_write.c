@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * loader/learn_write.c - writes what was learnt into a policy's JSON tree: sets,
+ * loader/study/learn_write.c - writes what was learnt into a policy's JSON tree: sets,
  * rules, the guard point's own policy.
  */
-#include "loader/learn.h"
-#include "loader/learn_internal.h"
+#include "loader/study/learn.h"
+#include "loader/study/learn_internal.h"
 #include "loader/util.h"
 
 #include <errno.h>

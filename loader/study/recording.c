@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * loader/recording.c - reads recorded audit events; recording.h has what comes of it.
+ * loader/study/recording.c - reads recorded audit events; recording.h has what comes of it.
  */
-#include "loader/recording.h"
+#include "loader/study/recording.h"
 #include "loader/util.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * loader/explain.h - who, through which program, wants what: the same question
+ * loader/study/explain.h - who, through which program, wants what: the same question
  * that the kernel programs answer, asked beforehand.
  */
 #ifndef TK_LOADER_EXPLAIN_H

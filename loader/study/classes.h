@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * loader/classes.h - whom and what two policies can tell apart: classes of users,
+ * loader/study/classes.h - whom and what two policies can tell apart: classes of users,
  * of programs and of paths, each with the sets of either policy it belongs to.
  */
 #ifndef TK_LOADER_CLASSES_H
 #define TK_LOADER_CLASSES_H
 
-#include "loader/boxes.h"
+#include "loader/study/boxes.h"
 #include "loader/policy/policy.h"
 
 struct tk_class {

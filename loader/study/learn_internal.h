@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * loader/learn_internal.h - what learn.c and learn_write.c share.
+ * loader/study/learn_internal.h - what learn.c and learn_write.c share.
  */
 #ifndef TK_LOADER_LEARN_INTERNAL_H
 #define TK_LOADER_LEARN_INTERNAL_H
 
-#include "loader/learn.h"
+#include "loader/study/learn.h"
 
 /* A deed, with indices of names. */
 struct tk_sighting {
