@@ -89,7 +89,7 @@ $(B)/tests/probe: $(wildcard tests/vm/probe*.c) tests/vm/probe.h
 	@echo "  TEST  $@"
 	$(Q)$(CC) -static -O2 -std=gnu17 -Wall -Wextra -Werror -o $@ $(filter %.c,$^)
 
-.PHONY: tests deps check check-kernels demo fuzz bench-crypto install clean help vmlinux.h
+.PHONY: tests deps check check-kernels demo fuzz bench-crypto bench-scale install clean help vmlinux.h
 tests: $(BIN) $(UNIT) $(SANITIZED) $(B)/tests/probe $(if $(DIFF_SRC),$(B)/tests/differential)
 
 deps:
@@ -118,6 +118,9 @@ $(B)/tests/crypto_bench: tests/bench/crypto_bench.c $(call objs,$(CRYPTO_SRC))
 bench-crypto: $(BIN) $(B)/tests/crypto_bench	## what encryption costs beside cp, openssl and age (installed where apt has it)
 	@command -v age >/dev/null || apt-get -qq -y install age >/dev/null 2>&1 </dev/null || echo "age cannot be installed: left out"
 	tests/bench/crypto.sh
+
+bench-scale: tests	## what guard points, rules and patterns by the thousand cost, in a VM
+	tests/bench/scale.sh
 
 fuzz: $(B)/tests/taka_fuzz $(B)/tests/policy_fuzz	## fuzzers (libFuzzer), one minute each; SECONDS_EACH=600 for longer
 	mkdir -p $(B)/corpus/taka $(B)/corpus/policy

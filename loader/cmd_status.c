@@ -91,7 +91,8 @@ static void print_agent(const cJSON *agent)
 	const cJSON *sweep = cJSON_GetObjectItemCaseSensitive(agent, "sweep");
 	const cJSON *item;
 
-	printf("agent        %s, process %" PRIu64 "\n", text(agent, "state"), number(agent, "pid"));
+	printf("agent        %s, process %" PRIu64 ", ready after %" PRIu64 ".%03" PRIu64 " s\n", text(agent, "state"),
+	       number(agent, "pid"), number(agent, "ready_after_ms") / 1000, number(agent, "ready_after_ms") % 1000);
 	printf("policy       generation %" PRIu64 "\n", number(agent, "generation"));
 	printf("guard points\n");
 	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(agent, "guard_points"))

@@ -111,6 +111,7 @@ static int init(struct tk_agent *agent)
 	pthread_cond_init(&agent->sweep.changed, &monotonic);
 	agent->fanotify = agent->nothing = -1;
 	agent->started = time(NULL);
+	agent->born = tk_now_ms();
 	atomic_store(&agent->deny_errno, true);
 	agent->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	agent->told = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -210,6 +211,7 @@ static int begin(struct tk_agent *agent, const struct tk_agent_options *options,
 		err = tk_kernel_set_ready(agent->kernel, true);
 	if (err)
 		return refuse(ready_fd, err, "cannot become ready: %s", tk_strerror(err));
+	agent->ready_after = tk_now_ms() - agent->born;
 	atomic_store(&agent->ready, true);
 	tk_policy_appear(agent);
 	tk_sweep_ask(agent);

@@ -334,6 +334,7 @@ struct tk_agent {
 	atomic_uint_fast64_t reloads;
 	char reload_error[512]; /* under log_lock */
 	time_t started;
+	uint64_t born, ready_after; /* tk_now_ms(), and milliseconds from then to readiness */
 };
 
 struct tk_agent_options {

@@ -163,6 +163,7 @@ char *tk_status_json(struct tk_agent *agent)
 	cJSON_AddStringToObject(json, "state", state);
 	add_number(json, "pid", (uint64_t)getpid());
 	add_number(json, "started", (uint64_t)agent->started);
+	add_number(json, "ready_after_ms", agent->ready_after);
 	add_number(json, "generation", agent->now.generation);
 	add_guards(agent, json);
 	add_times(agent, json);
