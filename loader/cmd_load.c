@@ -154,6 +154,8 @@ static int kernel_failed(const char *path, int err, const struct tk_why *why)
 	return err == -EOPNOTSUPP ? TK_EXIT_KERNEL : TK_EXIT_FAILED;
 }
 
+#define FIRST_GENERATION 1
+
 static int load(const char *path, bool with_agent, bool json)
 {
 	struct tk_prepared prepared = {};
@@ -173,11 +175,11 @@ static int load(const char *path, bool with_agent, bool json)
 		tk_prepared_free(&prepared);
 		return kernel_failed(path, err, &why);
 	}
-	err = tk_policy_stage(path);
+	err = tk_policy_stage(path, FIRST_GENERATION);
 	if (!err)
 		err = tk_kernel_install(kernel, prepared.compiled, prepared.resolved, prepared.places, &why);
 	if (!err)
-		err = tk_policy_commit();
+		err = tk_policy_commit(FIRST_GENERATION);
 	if (!err)
 		err = tk_kernel_attach(kernel, &why);
 	if (err)
@@ -223,7 +225,7 @@ int cmd_load(int argc, char **argv)
 	}
 	if (argc - optind != 1)
 		return tk_usage("load", "one policy is expected");
-	if (tk_need_root("load"))
+	if (tk_need_root("load") || tk_policy_lock("load"))
 		return TK_EXIT_FAILED;
 	return load(argv[optind], with_agent, json);
 }

@@ -53,16 +53,19 @@ static int swap(struct tk_kernel *kernel, const char *path)
 {
 	struct tk_prepared prepared = {};
 	struct tk_why why = {};
+	struct tk_control now;
 	int err, code = tk_prepare("reload", path, &prepared);
 
 	if (code != TK_EXIT_DONE)
 		return code;
-	err = tk_policy_stage(path);
+	err = tk_kernel_control(kernel, &now);
+	if (!err)
+		err = tk_policy_stage(path, now.generation + 1);
 	if (err)
 		code = tk_fail_err("reload: store", path, err);
 	else if (tk_kernel_install(kernel, prepared.compiled, prepared.resolved, prepared.places, &why))
 		code = tk_fail("reload", path, why.text, "the former policy stays in force");
-	else if ((err = tk_policy_commit()))
+	else if ((err = tk_policy_commit(now.generation + 1)))
 		code = tk_fail_err("reload: the kernel has the new policy, but the agent cannot get it", path, err);
 	else
 		code = tell_agent();
@@ -88,7 +91,7 @@ int cmd_reload(int argc, char **argv)
 	}
 	if (argc - optind != 1)
 		return tk_usage("reload", "one policy is expected");
-	if (tk_need_root("reload"))
+	if (tk_need_root("reload") || tk_policy_lock("reload"))
 		return TK_EXIT_FAILED;
 	err = tk_kernel_open(&kernel);
 	if (err == -ENOENT)

@@ -150,7 +150,7 @@ int cmd_unload(int argc, char **argv)
 	}
 	if (argc != optind)
 		return tk_usage("unload", "no argument is expected");
-	if (tk_need_root("unload"))
+	if (tk_need_root("unload") || tk_policy_lock("unload"))
 		return TK_EXIT_FAILED;
 	if (access(TK_BPFFS_DIR, F_OK))
 		return tk_fail("unload", "the policy", "none is loaded", NULL);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fanotify.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -254,28 +255,43 @@ static int copy_all(int in, int out)
 	return got < 0 ? -errno : 0;
 }
 
-#define STAGED TK_POLICY_FILE ".new"
-
-int tk_policy_stage(const char *path)
+int tk_policy_stage(const char *path, uint32_t generation)
 {
 	_cleanup_close_ int in = open(path, O_RDONLY | O_CLOEXEC), out = -1;
+	char staged[64];
 	int err;
 
 	if (in < 0)
 		return -errno;
-	if (mkdir(TK_RUN_DIR, 0700) && errno != EEXIST)
-		return -errno;
-	unlink(STAGED);
-	out = open(STAGED, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	snprintf(staged, sizeof(staged), TK_POLICY_STAGED, generation);
+	unlink(staged);
+	out = open(staged, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (out < 0)
 		return -errno;
 	err = copy_all(in, out);
 	if (err)
-		unlink(STAGED);
+		unlink(staged);
 	return err;
 }
 
-int tk_policy_commit(void)
+int tk_policy_commit(uint32_t generation)
 {
-	return rename(STAGED, TK_POLICY_FILE) ? -errno : 0;
+	char staged[64];
+
+	snprintf(staged, sizeof(staged), TK_POLICY_STAGED, generation);
+	return rename(staged, TK_POLICY_FILE) && errno != ENOENT ? -errno : 0;
+}
+
+int tk_policy_lock(const char *verb)
+{
+	int fd;
+
+	if (mkdir(TK_RUN_DIR, 0700) && errno != EEXIST)
+		return tk_fail_err(verb, TK_RUN_DIR, -errno);
+	fd = open(TK_RUN_DIR "/policy.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB))
+		return TK_EXIT_DONE; /* the end of the process lets go of it */
+	if (errno != EWOULDBLOCK)
+		return tk_fail_err(verb, TK_RUN_DIR "/policy.lock", -errno);
+	return tk_fail(verb, "the policy", "another load, reload or unload is at work", "wait until it has ended");
 }

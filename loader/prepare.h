@@ -24,11 +24,15 @@ void tk_prepared_free(struct tk_prepared *prepared);
 int tk_need_root(const char *verb);
 
 /*
- * The policy's text for the agent, mode 0600, in two steps: staged beside TK_POLICY_FILE, where everything
- * that can fail does; then put in its place when the kernel has the policy.
+ * The policy's text for the agent, mode 0600, in two steps: staged as TK_POLICY_STAGED, where everything that
+ * can fail does; then put in its place when the kernel has the policy, by us or by the agent, who reads it by
+ * its generation meanwhile.
  */
-int tk_policy_stage(const char *path);
-int tk_policy_commit(void);
+int tk_policy_stage(const char *path, uint32_t generation);
+int tk_policy_commit(uint32_t generation);
+
+/* One load, reload or unload at a time, to the end of the process.  TK_EXIT_DONE, or TK_EXIT_FAILED, told. */
+int tk_policy_lock(const char *verb);
 
 /* What a guard point's filesystem must be able to do, tried on a file without a name. */
 enum tk_ability {

@@ -192,7 +192,10 @@ static int begin(struct tk_agent *agent, const struct tk_agent_options *options,
 	if (err)
 		return refuse(ready_fd, err, "this kernel gives no fanotify permission events: %s",
 			      tk_strerror(err));
-	err = tk_kernel_set_agent(agent->kernel, (uint32_t)getpid());
+	/* The ids of mounts that are gone since may be those of others by now, which nobody watches. */
+	err = tk_kernel_forget_mounts(agent->kernel);
+	if (!err)
+		err = tk_kernel_set_agent(agent->kernel, (uint32_t)getpid());
 	if (!err)
 		err = tk_thread_start(agent, tk_fanotify_thread, agent, "tk-opens");
 	if (!err)

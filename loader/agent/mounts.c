@@ -283,14 +283,14 @@ int tk_mounts_add(struct tk_agent *agent, struct tk_spot *spot, struct tk_mounts
 	struct stat st;
 	int err;
 
+	/* Also of one that cannot be watched: the sweep of an outer one must know it and stop there. */
+	if (!stat(spot->path, &st))
+		spot->st_dev = st.st_dev;
 	err = place(agent, spot, mounts, &what);
-	if (!err && stat(spot->path, &st))
-		err = -errno;
 	if (err) {
 		trouble(spot, what, err);
 		return err;
 	}
-	spot->st_dev = st.st_dev;
 	spot->marked = true;
 	spot->trouble[0] = '\0';
 	return 0;
@@ -300,12 +300,20 @@ int tk_mounts_add(struct tk_agent *agent, struct tk_spot *spot, struct tk_mounts
 void tk_mounts_remove(struct tk_agent *agent, struct tk_spot *spot, struct tk_mounts *mounts)
 {
 	const struct tk_mount *own;
+	uint32_t id;
 
 	if (!spot->marked)
 		return;
-	fanotify_mark(agent->fanotify, FAN_MARK_REMOVE | (spot->whole ? FAN_MARK_FILESYSTEM : FAN_MARK_MOUNT),
-		      FAN_OPEN_PERM, AT_FDCWD, spot->path);
 	spot->marked = false;
+	/* By what was marked, not by its path: another filesystem may be mounted there by now. */
+	if (spot->whole)
+		fanotify_mark(agent->fanotify, FAN_MARK_REMOVE | FAN_MARK_FILESYSTEM, FAN_OPEN_PERM,
+			      spot->volume->mount, ".");
+	else if (!tk_mount_id(AT_FDCWD, spot->path, &id) && id == spot->mount_id)
+		fanotify_mark(agent->fanotify, FAN_MARK_REMOVE | FAN_MARK_MOUNT, FAN_OPEN_PERM, AT_FDCWD,
+			      spot->path);
+	else
+		return; /* its mount is gone, and the mark with it; or hidden, and the scan takes the mark away */
 	own = mount_of(spot->path, mounts);
 	if (own && !strcmp(own->point, spot->path) && self_bind(mounts, own))
 		umount2(spot->path, MNT_DETACH | UMOUNT_NOFOLLOW);

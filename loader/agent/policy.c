@@ -184,12 +184,30 @@ static int load_keys(struct tk_agent *agent, const struct tk_compiled *compiled,
 	return 0;
 }
 
-static int load_text(struct tk_agent *agent, struct tk_compiled **ret_compiled, struct tk_places **ret_places,
-		     char *ret_error, size_t size)
+/* True when the loader keeps the text for us: its name then says of which generation it is. */
+static bool is_loaders(const struct tk_agent *agent)
+{
+	return !strcmp(agent->policy_path, TK_POLICY_FILE);
+}
+
+/* A loader that was killed after the kernel had the policy left the text under its generation's name. */
+static void commit_text(const struct tk_agent *agent, uint32_t generation)
+{
+	char staged[64];
+
+	snprintf(staged, sizeof(staged), TK_POLICY_STAGED, generation);
+	if (is_loaders(agent))
+		rename(staged, TK_POLICY_FILE);
+}
+
+static int load_text(struct tk_agent *agent, uint32_t generation, struct tk_compiled **ret_compiled,
+		     struct tk_places **ret_places, char *ret_error, size_t size)
 {
 	struct tk_problems problems = {};
-	int err = tk_policy_load(agent->policy_path, ret_compiled, &problems);
+	int err;
 
+	commit_text(agent, generation);
+	err = tk_policy_load(agent->policy_path, ret_compiled, &problems);
 	if (err) {
 		snprintf(ret_error, size, "%s: %s", agent->policy_path, tk_strerror(err));
 		for (size_t i = 0; i < problems.count; i++)
@@ -247,7 +265,7 @@ int tk_policy_adopt(struct tk_agent *agent, char *ret_error, size_t size)
 	struct tk_compiled *compiled = NULL;
 	struct tk_places *places = NULL;
 	struct tk_mounts mounts = {};
-	struct tk_control control;
+	struct tk_control control, again;
 	struct tk_spots spots = {};
 	int err = tk_kernel_control(agent->kernel, &control);
 
@@ -255,9 +273,16 @@ int tk_policy_adopt(struct tk_agent *agent, char *ret_error, size_t size)
 		snprintf(ret_error, size, "the kernel programs cannot be asked: %s", tk_strerror(err));
 		return err;
 	}
-	err = load_text(agent, &compiled, &places, ret_error, size);
+	err = load_text(agent, control.generation, &compiled, &places, ret_error, size);
 	if (err)
 		return err;
+	/* The text of a later generation takes its place only after that is in force. */
+	if (tk_kernel_control(agent->kernel, &again) || again.generation != control.generation) {
+		tk_places_free(places);
+		tk_compiled_free(compiled);
+		snprintf(ret_error, size, "the policy is being changed");
+		return -EAGAIN;
+	}
 	err = load_keys(agent, compiled, ret_error, size);
 	if (!err) {
 		spots.generation = control.generation;
@@ -287,8 +312,7 @@ int tk_policy_adopt(struct tk_agent *agent, char *ret_error, size_t size)
 	return 0;
 }
 
-/* Under a new generation's number, perhaps, but not yet with its text: the opener that waits for it goes on.
- */
+/* The kernel has a generation that nobody has told of yet: the opener that waits for it goes on. */
 int tk_policy_follow(struct tk_agent *agent)
 {
 	char error[256];
@@ -296,7 +320,7 @@ int tk_policy_follow(struct tk_agent *agent)
 
 	if (err)
 		tk_report(agent, "the policy cannot be read again, the former one is kept: %s", error);
-	agent->text_doubtful = true;
+	agent->text_doubtful = !is_loaders(agent);
 	return err;
 }
 
@@ -364,7 +388,9 @@ void tk_policy_appear(struct tk_agent *agent)
 		if (!spot->marked && !tk_mounts_add(agent, spot, &mounts))
 			changed = true;
 	}
+	tk_mountinfo_free(&mounts); /* those it has made may lie below what follows */
 	if (!tk_places_find(agent->compiled, &places, &problems)) {
+		qsort(places->items, places->count, sizeof(*places->items), by_path);
 		for (size_t i = 0; i < places->count; i++) {
 			struct tk_spot spot = {};
 

@@ -20,6 +20,8 @@
 /* Where the loader leaves the policy's text for the agent; root alone may look. */
 #define TK_RUN_DIR "/run/takakrypt"
 #define TK_POLICY_FILE TK_RUN_DIR "/policy.json"
+/* The same before it is known to be in force: with the generation's number, so that none is taken for another. */
+#define TK_POLICY_STAGED TK_POLICY_FILE ".%u"
 
 struct tk_kernel;
 
@@ -86,6 +88,7 @@ int tk_kernel_place_id(struct tk_kernel *kernel, const struct tk_inode *inode, u
 /* A directory nobody but the agent may touch (the journal's). */
 int tk_kernel_add_vault(struct tk_kernel *kernel, const struct tk_inode *inode);
 /* Opens through this mount reach the agent (it has a fanotify mark). */
+int tk_kernel_forget_mounts(struct tk_kernel *kernel); /* none is watched: an agent begins */
 int tk_kernel_watch_mount(struct tk_kernel *kernel, uint32_t mount_id, bool watched);
 
 /*

@@ -51,6 +51,17 @@ int tk_kernel_set_times(struct tk_kernel *kernel, uint32_t generation, const str
 	return bpf_map_update_elem(kernel->maps[TK_MAP_TIMES_NOW], &generation, holding, BPF_EXIST) ? -errno : 0;
 }
 
+int tk_kernel_forget_mounts(struct tk_kernel *kernel)
+{
+	int fd = kernel->maps[TK_MAP_GUARD_MOUNTS];
+	uint32_t id;
+
+	while (!bpf_map_get_next_key(fd, NULL, &id))
+		if (bpf_map_delete_elem(fd, &id))
+			return -errno;
+	return errno == ENOENT ? 0 : -errno;
+}
+
 int tk_kernel_watch_mount(struct tk_kernel *kernel, uint32_t mount_id, bool watched)
 {
 	int fd = kernel->maps[TK_MAP_GUARD_MOUNTS];

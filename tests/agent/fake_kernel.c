@@ -101,6 +101,11 @@ int tk_kernel_add_vault(struct tk_kernel *kernel, const struct tk_inode *inode)
 	return 0;
 }
 
+int tk_kernel_forget_mounts(struct tk_kernel *kernel)
+{
+	return 0;
+}
+
 int tk_kernel_watch_mount(struct tk_kernel *kernel, uint32_t mount_id, bool watched)
 {
 	return 0;

@@ -191,6 +191,19 @@ same "and it is named" 1 "$(grep -c '/policies/database/rules/0/users.*quests' <
 reads "the former one stays" "JUDGED by" app open-read "$O/file"
 refused "in force" EACCES stranger open-read "$O/file"
 settled
+# The loader killed when the kernel has the policy and nobody has been told: the agent finds it.
+jq '.policies |= map_values(.rules |= map(del(.users)))' "$CASE_DIR/first.json" >"$CASE_DIR/everybody.json"
+ends_with "a reload killed between its two steps" 137 strace -qq -o /dev/null -e trace=rename \
+	-e inject=rename:signal=SIGKILL "$TK" reload "$CASE_DIR/everybody.json"
+check "its policy is in force, though not told" cmp -s /run/takakrypt/policy.json "$CASE_DIR/first.json"
+reads "the stranger reads" "JUDGED by" stranger open-read "$O/file"
+check "the agent has found it" cmp /run/takakrypt/policy.json "$CASE_DIR/everybody.json"
+permitted "reload back, after that" "$TK" reload "$CASE_DIR/first.json"
+refused "as before" EACCES stranger open-read "$O/file"
+exec 9<>/run/takakrypt/policy.lock
+check "another one at work" flock -n 9
+ends_with "a reload meanwhile" 1 "$TK" reload "$CASE_DIR/first.json"
+exec 9>&-
 # One guard point less.
 jq '.guard_points |= map(select(.name != "homes"))' "$CASE_DIR/first.json" >"$CASE_DIR/fewer.json"
 permitted "reload with a guard point less" "$TK" reload "$CASE_DIR/fewer.json"
