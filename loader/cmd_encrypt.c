@@ -7,6 +7,7 @@
 #include "loader/keysource.h"
 #include "loader/replace.h"
 #include "loader/tree.h"
+#include "loader/unfinished.h"
 #include "loader/util.h"
 
 #include <errno.h>
@@ -128,23 +129,10 @@ enum {
 	OPT_JSON,
 };
 
-/* The last three are the writer's choice: decrypt's list ends before them. */
 static const struct option options_encrypt[] = {
-	{"key-file", required_argument, NULL, OPT_KEY_FILE},
-	{"key-id", required_argument, NULL, OPT_KEY_ID},
-	{"key-version", required_argument, NULL, OPT_KEY_VERSION},
-	{"output", required_argument, NULL, 'o'},
-	{"recursive", no_argument, NULL, 'r'},
-	{"cross-filesystems", no_argument, NULL, OPT_CROSS},
-	{"json", no_argument, NULL, OPT_JSON},
-	{"help", no_argument, NULL, 'h'},
 	{"format", required_argument, NULL, OPT_FORMAT},
 	{"algorithm", required_argument, NULL, OPT_ALGORITHM},
 	{"chunk-size", required_argument, NULL, OPT_CHUNK_SIZE},
-	{},
-};
-
-static const struct option options_decrypt[] = {
 	{"key-file", required_argument, NULL, OPT_KEY_FILE},
 	{"key-id", required_argument, NULL, OPT_KEY_ID},
 	{"key-version", required_argument, NULL, OPT_KEY_VERSION},
@@ -155,6 +143,8 @@ static const struct option options_decrypt[] = {
 	{"help", no_argument, NULL, 'h'},
 	{},
 };
+/* The first three are the writer's choice: decrypt's list begins behind them. */
+static const struct option *const options_decrypt = options_encrypt + 3;
 
 static int once(const struct job *job, const char *option, const char **value)
 {
@@ -398,15 +388,18 @@ static bool is_done(const struct job *job, const struct tk_tree_file *f)
 {
 	_cleanup_close_ int fd = -1;
 	struct tk_header h;
+	struct stat st;
 
 	if (f->named)
 		return false;
-	if (job->encrypt && f->size == 0)
-		return true;
 	fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0)
-		return false; /* the way that reports it will meet it again */
-	return job->encrypt ? tk_header_read(fd, 0, f->size, &h) == 0 : has_magic(fd) == 0;
+	/* Whatever is wrong, the way that reports it will meet it again.  f->size is from when it was found.
+	 */
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_dev != f->dev || st.st_ino != f->ino)
+		return false;
+	if (job->encrypt && st.st_size == 0)
+		return true;
+	return job->encrypt ? tk_header_read(fd, 0, (uint64_t)st.st_size, &h) == 0 : has_magic(fd) == 0;
 }
 
 static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_progress progress,
@@ -472,8 +465,9 @@ static int run(struct job *job, int argc, char **argv)
 	job->keys.path = job->key_file;
 	tree.directories = job->recursive;
 	tree.cross = job->cross;
+	code = tk_unfinished(job->verb, argv + optind, (size_t)(argc - optind), job->cross);
 	/* A key that is not there is one failure, not one for every file. */
-	if (job->encrypt)
+	if (code == 0 && job->encrypt)
 		code = tk_keysource_ring(&job->keys, job->key_id, job->key_version, &ring);
 	if (code == 0) {
 		code = tk_tree_run(&tree, argv + optind, (size_t)(argc - optind));

@@ -6,6 +6,7 @@
 #include "loader/cmd.h"
 #include "loader/keysource.h"
 #include "loader/tree.h"
+#include "loader/unfinished.h"
 #include "loader/util.h"
 
 #include <errno.h>
@@ -96,21 +97,18 @@ static int rewrap(const struct tk_keyring *ring, int fd, const struct stat *st, 
 static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_progress progress,
 				    void *progress_ctx, uint64_t *ret_bytes)
 {
-	int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (f->named ? 0 : O_NOFOLLOW);
-	_cleanup_close_ int fd = open(f->path, flags), write_fd = -1;
+	_cleanup_close_ int fd = -1, write_fd = -1;
 	const struct tk_keyring *ring;
 	struct job *job = ctx;
-	struct stat st, again;
+	char self[40];
+	struct stat st;
 	uint32_t version;
 	struct tk_header h;
 	int err;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return failed(f->path, -errno);
-	if (!S_ISREG(st.st_mode)) {
-		tk_fail(verb, f->path, "it is not a regular file", NULL);
+	fd = tk_tree_open(f, verb, &st);
+	if (fd < 0)
 		return TK_TREE_FAILED;
-	}
 	err = tk_header_read(fd, 0, (uint64_t)st.st_size, &h);
 	if (!f->named && (err == -TK_E_MAGIC || (err == -TK_E_TRUNCATED && st.st_size < 4)))
 		return TK_TREE_SKIPPED;
@@ -128,14 +126,12 @@ static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_
 		return failed(f->path, err);
 	if (h.key_version == version)
 		return TK_TREE_SKIPPED;
-	/* Only now for writing: what needs nothing is not disturbed. */
-	write_fd = open(f->path, flags | O_RDWR);
-	if (write_fd < 0 || fstat(write_fd, &again) < 0)
+	/* Only now for writing: what needs nothing is not disturbed.  Not by its name, which may lead
+	 * elsewhere. */
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	write_fd = open(self, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (write_fd < 0)
 		return failed(f->path, -errno);
-	if (again.st_dev != st.st_dev || again.st_ino != st.st_ino) {
-		tk_fail(verb, f->path, "another file took its place meanwhile", "start it again");
-		return TK_TREE_FAILED;
-	}
 	err = rewrap(ring, write_fd, &st, version);
 	if (err < 0)
 		return failed(f->path, err);
@@ -203,6 +199,9 @@ int cmd_rekey(int argc, char **argv)
 		return code;
 	tk_hold_secrets();
 	tk_catch_signals();
+	code = tk_unfinished(verb, argv + optind, (size_t)(argc - optind), tree.cross);
+	if (code)
+		return code;
 	code = tk_tree_run(&tree, argv + optind, (size_t)(argc - optind));
 	if (job.json || tree.had_directory)
 		code |= tk_tree_print(&tree, job.json, "rekeyed");

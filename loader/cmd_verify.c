@@ -9,10 +9,8 @@
 #include "loader/util.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <sys/stat.h>
 
 static const char verb[] = "verify";
 
@@ -79,8 +77,7 @@ static enum tk_tree_result failed(const char *path, int err)
 static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_progress progress,
 				    void *progress_ctx, uint64_t *ret_bytes)
 {
-	int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (f->named ? 0 : O_NOFOLLOW);
-	_cleanup_close_ int fd = open(f->path, flags);
+	_cleanup_close_ int fd = -1;
 	const struct tk_keyring *ring;
 	struct job *job = ctx;
 	struct tk_header h;
@@ -89,12 +86,9 @@ static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_
 	ssize_t n;
 	int err;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return failed(f->path, -errno);
-	if (!S_ISREG(st.st_mode)) {
-		tk_fail(verb, f->path, "it is not a regular file", NULL);
+	fd = tk_tree_open(f, verb, &st);
+	if (fd < 0)
 		return TK_TREE_FAILED;
-	}
 	n = pread(fd, magic, sizeof(magic), 0);
 	if (n < 0)
 		return failed(f->path, -errno);

@@ -9,6 +9,7 @@
 #include "loader/util.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <fts.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -93,11 +94,23 @@ static int visit(struct run *run, FTS *fts, FTSENT *f)
 		if (!tree->directories) {
 			tk_fail(tree->verb, f->fts_path, "it is a directory", tree->no_directories);
 			tree->failed++;
+		} else if (fts->fts_options & FTS_NOCHDIR) {
+			/* fts has chosen so itself, and would check nothing: see find() */
+			tk_fail(tree->verb, f->fts_path, "the working directory cannot be opened",
+				"change into one that can");
+			tree->failed++;
+			fts_set(fts, f, FTS_SKIP);
 		}
 		if (!tree->directories || (!named && strcmp(f->fts_name, AGENT_DIRECTORY) == 0))
 			fts_set(fts, f, FTS_SKIP);
 		return 0;
 	case FTS_DP:
+		/* Opened, it was not what had been found under its name: nothing in it was looked at. */
+		if (f->fts_errno) {
+			tk_fail("examine", f->fts_path, "another directory took its place meanwhile",
+				"start it again");
+			tree->failed++;
+		}
 		return 0;
 	case FTS_DNR:
 		tk_fail_err("read the directory", f->fts_path, -f->fts_errno);
@@ -122,13 +135,17 @@ static int visit(struct run *run, FTS *fts, FTSENT *f)
 	return 0;
 }
 
+/*
+ * Changes into the directories while it walks: only then fts checks that each is the one it found, and not a
+ * symbolic link that somebody put in its place.  Nothing else runs yet that could need the working directory.
+ */
 static int find(struct run *run, char **paths, size_t n)
 {
-	int flags = FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR | (run->tree->cross ? 0 : FTS_XDEV);
+	int flags = FTS_PHYSICAL | FTS_COMFOLLOW | (run->tree->cross ? 0 : FTS_XDEV);
 	_cleanup_free_ char **list = calloc(n + 1, sizeof(*list));
 	_cleanup_(ftsp) FTS *fts = NULL;
 	FTSENT *f;
-	int r = 0;
+	int r = 0, err;
 
 	if (!list)
 		return -ENOMEM;
@@ -141,7 +158,17 @@ static int find(struct run *run, char **paths, size_t n)
 		r = visit(run, fts, f);
 		errno = 0;
 	}
-	return r ? r : -errno;
+	err = errno;
+	if (fts_close(TK_TAKE_PTR(fts)) < 0)
+		return -errno; /* not back where relative names begin */
+	if (r == 0 && err == ENOENT) {
+		/* A directory was moved away from around the walk, which could not go on: what it had found
+		 * is done. */
+		tk_fail("examine", "the files", "directories were moved meanwhile", "start it again");
+		run->tree->failed++;
+		return 0;
+	}
+	return r ? r : -err;
 }
 
 /* -------------------------------------------------- one file, many names */
@@ -334,6 +361,28 @@ int tk_tree_run(struct tk_tree *tree, char **paths, size_t n)
 	clock_gettime(CLOCK_MONOTONIC, &to);
 	tree->seconds = (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
 	return tree->failed || tk_interrupted() ? TK_EXIT_FAILED : TK_EXIT_DONE;
+}
+
+int tk_tree_open(const struct tk_tree_file *f, const char *verb, struct stat *ret_st)
+{
+	int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (f->named ? 0 : O_NOFOLLOW);
+	_cleanup_close_ int fd = open(f->path, flags);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		tk_fail_err(verb, f->path, -errno);
+		return -1;
+	}
+	if (!f->named && (st.st_dev != f->dev || st.st_ino != f->ino)) {
+		tk_fail(verb, f->path, "another file took its place meanwhile", "start it again");
+		return -1;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		tk_fail(verb, f->path, "it is not a regular file", NULL);
+		return -1;
+	}
+	*ret_st = st;
+	return TK_TAKE_FD(fd);
 }
 
 int tk_tree_print(const struct tk_tree *tree, bool json, const char *past_tense)

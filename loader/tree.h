@@ -5,7 +5,8 @@
  * Knows nothing of what is done to a file.
  *
  * Symbolic links below a directory are not followed, special files are left out,
- * as are other filesystems (unless asked for) and the agent's own directory.
+ * as are other filesystems (unless asked for) and the agent's own directory.  A
+ * directory that is exchanged for something else under the walk counts as failed.
  */
 #ifndef TK_LOADER_TREE_H
 #define TK_LOADER_TREE_H
@@ -13,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "crypto/takakrypt.h"
@@ -51,6 +53,11 @@ struct tk_tree {
 	bool had_directory;
 };
 
+/*
+ * The file for reading, when it still is the one that was found (a name below a directory may have come to
+ * lead elsewhere) and a regular one.  A descriptor, or -1 after printing why not.
+ */
+int tk_tree_open(const struct tk_tree_file *f, const char *verb, struct stat *ret_st);
 /*
  * Does all of it and prints what fails; 0 or TK_EXIT_FAILED (also when tk_interrupted()).
  */

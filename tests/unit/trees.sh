@@ -14,6 +14,7 @@ trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 umask 022
 passed=0 failed=0
+. "$here/meanwhile.sh"
 
 check() { # NAME COMMAND...
 	local name=$1
@@ -207,6 +208,83 @@ check 'rekey: damaged header stays' cmp damaged sealed/a/f7
 check 'rekey: back to version 1' rekey 0 --key-version 1 sealed/a/f1
 check 'rekey: no such version' rekey 1 --key-version 9 sealed/a/f1
 rm -rf sealed
+
+# --------------------------------------- exchanged by its owner, meanwhile
+place() { # a directory with a file, and another that is none of the walk's business
+	rm -rf race outside
+	mkdir -p race/sub outside
+	seq 100 > race/sub/f
+	seq 200 > outside/f
+	[ $# -eq 0 ] || "$tk" encrypt --key-file keys --key-id k "$@" race/sub/f outside/f
+	cp -a outside kept
+}
+exchange='mv race/sub race/old && ln -s ../outside race/sub'
+for verb in encrypt decrypt; do
+	[ $verb = encrypt ] && place || place --key-version 1
+	[ $verb = encrypt ] && id='--key-id k' || id=
+	# shellcheck disable=SC2086 # the options are words
+	check "$verb, directory exchanged" meanwhile 1 newfstatat 1 "$exchange" race/sub "$tk" $verb --key-file keys $id --json -r race
+	check "$verb, directory exchanged: said" said 'race/sub: another directory took its place'
+	check "$verb, directory exchanged: counts" counts '0 0 1 0'
+	check "$verb, directory exchanged: outside" diff -r outside kept
+	rm -rf kept
+done
+place
+check 'empty for a directory' meanwhile 1 newfstatat 1 "rm outside/f && $exchange" race/sub "$tk" encrypt --key-file keys --key-id k -r race
+check 'empty for a directory: said' said 'race/sub: another directory took its place'
+rm -rf kept
+for verb in rekey verify; do
+	place --key-version 1
+	check "$verb, file exchanged" meanwhile 1 newfstatat 1 "$exchange" race/sub/f "$tk" $verb --key-file keys --json race
+	check "$verb, file exchanged: said" said 'race/sub/f: another file took its place'
+	check "$verb, file exchanged: outside" diff -r outside kept
+	rm -rf kept
+done
+place
+check 'from a relative place' enc 0 --json -r race/sub/.. race/../outside
+check 'from a relative place: counts' counts '2 0 0 0'
+
+place
+: > race/sub/new
+check 'empty when found' meanwhile 0 newfstatat 1 'seq 300 > race/sub/new' race/sub/new "$tk" encrypt --key-file keys --key-id k -r race
+check 'empty when found: encrypted' is_taka race/sub/new
+rm -rf kept
+
+# ------------------------------------------- an agent ended in the middle
+if [ "$(id -u)" -eq 0 ] && mkdir -p t3/mnt t3/bound && mount -t tmpfs none t3/mnt 2> /dev/null; then
+	mkdir -p t3/mnt/sub/below t3/mnt/sub/none
+	echo half | tee t3/f t3/mnt/f t3/mnt/sub/below/f > t3/mnt/sub/f
+	mkdir -m 700 t3/mnt/.takakrypt
+	check 'journal: empty' run 0 encrypt --key-file keys --key-id k --key-version 1 -r t3/mnt/sub/below
+	echo record > t3/mnt/.takakrypt/record
+	cp -a t3/mnt kept
+	mount --bind t3/mnt/sub t3/bound
+	for where in '-r t3/mnt' '-r t3/mnt/sub' '-r t3/mnt/sub/none' t3/mnt/f t3/mnt/sub/f t3/bound/f '-r t3/bound' '--cross-filesystems -r t3'; do
+		# shellcheck disable=SC2086 # the options are words
+		check "journal: encrypt $where" enc 1 $where
+		check "journal: encrypt $where, said" grep -q '^takakrypt-bpf: encrypt t3.*: the agent.s journal at .*/t3/mnt has 1 records.*start the agent' err
+	done
+	check 'journal: decrypt' dec 1 -r t3/mnt
+	check 'journal: decrypt, said' said 'has 1 records'
+	check 'journal: rekey' rekey 1 t3/mnt
+	check 'journal: rekey, said' said 'has 1 records'
+	check 'journal: nothing changed' diff -r t3/mnt kept
+	check 'journal: verify' run 0 verify --key-file keys t3/mnt
+	check 'journal: another filesystem' enc 0 t3/f
+	# shellcheck disable=SC2016 # for the inner shell
+	check 'journal: an agent runs' unshare -m sh -c 'mount -t tmpfs none /run && mkdir /run/takakrypt || exit 1
+		python3 -c "import socket, time
+s = socket.socket(socket.AF_UNIX)
+s.bind(\"/run/takakrypt/control\")
+s.listen()
+time.sleep(1000)" &
+		while [ ! -S /run/takakrypt/control ]; do :; done
+		"$@" > out 2> err; rc=$?; kill $!; exit $rc' sh "$tk" encrypt --key-file key --key-id k t3/mnt/f
+	rm -f t3/mnt/.takakrypt/record
+	check 'journal: empty again' enc 0 -r t3/mnt
+	umount t3/bound t3/mnt
+	rm -rf kept
+fi
 
 check 'usage: -o and -r' enc 2 -o x -r t
 check 'help verify' run 0 help verify

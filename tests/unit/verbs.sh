@@ -277,6 +277,8 @@ if [ "$(id -u)" -eq 0 ]; then
 	check "user: root's key" user 1 'cannot be opened' decrypt --key-file key d/f
 	check 'user: decrypt' user 0 '' decrypt --key-file d/key d/f
 	check 'user: as before' as_before
+	check 'user: tree, from a closed directory' user 1 'working directory cannot be opened' encrypt --key-file d/key --key-id k -r d
+	check 'user: tree, untouched' as_before
 	chown 0:0 d/f
 	check "user: root's file" user 1 'owner and group cannot be kept' encrypt --key-file d/key --key-id k d/f
 	check "user: root's file untouched" as_before

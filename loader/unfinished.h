@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * loader/unfinished.h - whether an agent that is no more left files half moved.
+ */
+#ifndef TK_LOADER_UNFINISHED_H
+#define TK_LOADER_UNFINISHED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * For verbs that change files: a record in the agent's journal may be the only whole copy of a file whose
+ * name shows half of it.  0 when an agent runs, which guards such files itself, or when no journal that any
+ * of the paths could concern has records; otherwise TK_EXIT_FAILED, after printing.  crossing: filesystems
+ * mounted below the paths are concerned, too.
+ */
+int tk_unfinished(const char *verb, char **paths, size_t n, bool crossing);
+
+#endif
