@@ -9,6 +9,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Offsets behind the key id, relative to its end (FORMAT.md, Header, with N taken out). */
@@ -407,10 +408,13 @@ int tk_header_rewrap(const struct tk_keyring *ring, int fd, off_t offset, uint64
 {
 	__attribute__((cleanup(tk_file_keys_freep))) struct tk_file_keys *keys = NULL;
 	uint8_t bytes[TK_HEADER_V2_SIZE];
+	struct stat before, now;
 	struct tk_header h;
 	ssize_t n;
 	int r;
 
+	if (fstat(fd, &before) < 0)
+		return -errno;
 	r = tk_header_read(fd, offset, size, &h);
 	if (r < 0)
 		return r;
@@ -435,6 +439,12 @@ int tk_header_rewrap(const struct tk_keyring *ring, int fd, off_t offset, uint64
 	if (r < 0)
 		return r;
 	tk_header_build(&h, bytes);
+	/* A header made from what somebody has replaced meanwhile would be the end of the new content. */
+	if (fstat(fd, &now) < 0)
+		return -errno;
+	if (now.st_size != before.st_size || now.st_mtim.tv_sec != before.st_mtim.tv_sec ||
+	    now.st_mtim.tv_nsec != before.st_mtim.tv_nsec)
+		return -EBUSY;
 	/* One write, one sector: never split, or a crash could leave half of each. */
 	do
 		n = pwrite(fd, bytes, sizeof(bytes), offset);

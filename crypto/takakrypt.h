@@ -213,7 +213,8 @@ int tk_header_verify(const struct tk_keyring *ring, int fd, off_t offset, uint64
  * Version 2: puts the file under another version of its policy key (0: the ring's current one) by
  * replacing the header, in one write of TK_HEADER_V2_SIZE bytes at offset; same file key, the body is not
  * touched, nothing is synced.  The old header is verified first.  -EINVAL: version 1 has no file key.
- * ret_header may be NULL.
+ * -EBUSY: the file's size or mtime changed in between, nothing was written; only a lease, which is the caller's
+ * to take, keeps writers out altogether.  ret_header may be NULL.
  */
 int tk_header_rewrap(const struct tk_keyring *ring, int fd, off_t offset, uint64_t size, uint32_t key_version,
 		     struct tk_header *ret_header);

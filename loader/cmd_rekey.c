@@ -5,6 +5,7 @@
  */
 #include "loader/cmd.h"
 #include "loader/keysource.h"
+#include "loader/lease.h"
 #include "loader/tree.h"
 #include "loader/unfinished.h"
 #include "loader/util.h"
@@ -29,7 +30,9 @@ static const char help[] =
 	"    the current version of its policy key, and writes the header: 512 bytes in one\n"
 	"    write, after the old header was authenticated.  The content keeps its bytes, so\n"
 	"    the size of a file costs nothing.  A file that is under that version already is\n"
-	"    skipped and counted: a run that was broken off is simply started again.\n"
+	"    skipped and counted, after its header was authenticated: a run that was broken\n"
+	"    off is simply started again.  When it ends well, every header is durable.  A\n"
+	"    file that a program has open, for reading or writing, is refused.\n"
 	"\n"
 	"    Size and times of a file stay: a backup that goes by them does not notice.  Let\n"
 	"    it compare contents once before an old version of the key is destroyed.\n"
@@ -83,15 +86,51 @@ static enum tk_tree_result failed(const char *path, int err)
 	return TK_TREE_FAILED;
 }
 
-/* The file stays as it is for everybody but for its header: also for backups that look at its times. */
-static int rewrap(const struct tk_keyring *ring, int fd, const struct stat *st, uint32_t version)
+static enum tk_tree_result changed(const char *path, const char *why)
+{
+	tk_fail(verb, path, why, "wait until nothing uses it, and try again");
+	return TK_TREE_FAILED;
+}
+
+/*
+ * What has the wanted version is not believed but authenticated; and made durable, because a run that was
+ * broken off may have written it: after this one the old version of the key may be destroyed.
+ */
+static enum tk_tree_result check_done(const struct tk_keyring *ring, const char *path, int fd,
+				      const struct stat *st)
+{
+	int err = tk_header_verify(ring, fd, 0, (uint64_t)st->st_size, NULL);
+
+	if (err == 0 && fdatasync(fd) < 0)
+		err = -errno;
+	return err < 0 ? failed(path, err) : TK_TREE_SKIPPED;
+}
+
+/*
+ * fd is for writing, and the only descriptor of this process.  The file stays as it is for everybody but for
+ * its header: also for backups that look at its times.
+ */
+static enum tk_tree_result rewrap(const struct tk_keyring *ring, const char *path, int fd,
+				  const struct stat *st, uint32_t version)
 {
 	const struct timespec times[2] = {st->st_atim, st->st_mtim};
-	int err = tk_header_rewrap(ring, fd, 0, (uint64_t)st->st_size, version, NULL);
+	struct stat now;
+	int err;
 
+	/* Against everybody: a read lease is not to be had on a descriptor for writing. */
+	if (tk_lease_take(fd, F_WRLCK) == -EBUSY)
+		return changed(path, "a program has it open");
+	if (fstat(fd, &now) < 0)
+		return failed(path, -errno);
+	if (now.st_size != st->st_size || now.st_mtim.tv_sec != st->st_mtim.tv_sec ||
+	    now.st_mtim.tv_nsec != st->st_mtim.tv_nsec)
+		return changed(path, "it changed meanwhile");
+	err = tk_header_rewrap(ring, fd, 0, (uint64_t)st->st_size, version, NULL);
+	if (err == -EBUSY)
+		return changed(path, "it changed meanwhile");
 	if (err == 0 && (futimens(fd, times) < 0 || fsync(fd) < 0))
 		err = -errno;
-	return err;
+	return err < 0 ? failed(path, err) : TK_TREE_DONE;
 }
 
 static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_progress progress,
@@ -99,6 +138,7 @@ static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_
 {
 	_cleanup_close_ int fd = -1, write_fd = -1;
 	const struct tk_keyring *ring;
+	enum tk_tree_result result;
 	struct job *job = ctx;
 	char self[40];
 	struct stat st;
@@ -125,18 +165,18 @@ static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_
 	if (err < 0)
 		return failed(f->path, err);
 	if (h.key_version == version)
-		return TK_TREE_SKIPPED;
+		return check_done(ring, f->path, fd, &st);
 	/* Only now for writing: what needs nothing is not disturbed.  Not by its name, which may lead
 	 * elsewhere. */
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
 	write_fd = open(self, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (write_fd < 0)
 		return failed(f->path, -errno);
-	err = rewrap(ring, write_fd, &st, version);
-	if (err < 0)
-		return failed(f->path, err);
-	*ret_bytes = TK_HEADER_V2_SIZE;
-	return TK_TREE_DONE;
+	close(TK_TAKE_FD(fd));
+	result = rewrap(ring, f->path, write_fd, &st, version);
+	if (result == TK_TREE_DONE)
+		*ret_bytes = TK_HEADER_V2_SIZE;
+	return result;
 }
 
 static int parse(struct job *job, struct tk_tree *tree, int argc, char **argv)

@@ -5,16 +5,14 @@
  */
 #include "loader/replace.h"
 #include "crypto/takakrypt.h"
+#include "loader/lease.h"
 #include "loader/util.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
-#include <linux/magic.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/vfs.h>
 #include <sys/xattr.h>
 
 static int because(int err, const char *why, const char **ret_why)
@@ -87,19 +85,14 @@ static nlink_t count_links(const char *const *links)
 /*
  * A read lease is only to be had while nobody has the file open for writing,
  * and not a second time once somebody wants to.  Where leases are not to be had
- * at all (not the owner, some filesystems) same_file() is what remains.
+ * at all (not the owner, some filesystems) what stat(2) says is what remains.
  */
-static bool has_writer(const struct tk_replace *r)
+static bool has_writer(struct tk_replace *r)
 {
-	struct statfs fs;
+	int err = tk_lease_take(r->in_fd, F_RDLCK);
 
-	if (fcntl(r->in_fd, F_SETLEASE, F_RDLCK) == 0 || errno != EAGAIN)
-		return false;
-	/* These say EAGAIN whenever the server did not delegate the file, writers or not. */
-	if (fstatfs(r->in_fd, &fs) == 0 && (fs.f_type == NFS_SUPER_MAGIC || fs.f_type == SMB_SUPER_MAGIC ||
-					    fs.f_type == CIFS_SUPER_MAGIC || fs.f_type == SMB2_SUPER_MAGIC))
-		return false;
-	return true;
+	r->leased = err == 0;
+	return err == -EBUSY;
 }
 
 static bool same_time(const struct timespec *a, const struct timespec *b)
@@ -143,8 +136,6 @@ int tk_replace_open(struct tk_replace *r, const char *path, const char *const *l
 		return because(err, "the directory of the result cannot be opened", ret_why);
 	if (!r->in_place && fstatat(r->dir_fd, r->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return because(-EEXIST, "the file to be written already exists", ret_why);
-	/* The lease's signal would kill; has_writer() asks again instead. */
-	signal(SIGIO, SIG_IGN);
 	if (r->in_place && has_writer(r))
 		return because(-EBUSY, "a program has it open for writing", ret_why);
 	err = open_temp(r);
@@ -264,29 +255,76 @@ static int put_new(struct tk_replace *r, const char **ret_why)
 	return 0;
 }
 
+/* Only what was written here: after a failed exchange the only name of the old file may be that one. */
+static void drop_temp(const struct tk_replace *r, int dir_fd, const char *temp)
+{
+	struct stat at, own;
+
+	if (fstatat(dir_fd, temp, &at, AT_SYMLINK_NOFOLLOW) == 0 && fstat(r->out_fd, &own) == 0 &&
+	    at.st_dev == own.st_dev && at.st_ino == own.st_ino)
+		unlinkat(dir_fd, temp, 0);
+}
+
+/* Looks at the file itself, under whichever name: a rename changes its ctime, so that is left out. */
+static bool untouched(const struct tk_replace *r)
+{
+	struct stat st;
+
+	return (!r->leased || tk_lease_holds(r->in_fd, F_RDLCK)) && fstat(r->in_fd, &st) == 0 &&
+	       st.st_size == r->st.st_size && st.st_mode == r->st.st_mode && st.st_uid == r->st.st_uid &&
+	       st.st_gid == r->st.st_gid && same_time(&st.st_mtim, &r->st.st_mtim);
+}
+
+static bool is_old(const struct tk_replace *r, int dir_fd, const char *name)
+{
+	struct stat st;
+
+	return fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == r->st.st_dev &&
+	       st.st_ino == r->st.st_ino;
+}
+
+/*
+ * The new file, which has the name temp, takes a name of the old one.  A writer that came between a check and a
+ * plain rename would write to a file without a name: so they are exchanged first, then the old one is checked,
+ * and either goes or gets its name back.  -EBUSY: it changed.
+ */
+static int take_name(const struct tk_replace *r, int dir_fd, const char *temp, const char *name)
+{
+	int err;
+
+	if (!is_old(r, dir_fd, name) || !untouched(r))
+		return -EBUSY;
+	if (renameat2(dir_fd, temp, dir_fd, name, RENAME_EXCHANGE) < 0) {
+		/* EINVAL: filesystems that cannot exchange, NFS and older overlayfs among them */
+		if (errno != EINVAL && errno != ENOSYS)
+			return -errno;
+		if (!untouched(r))
+			return -EBUSY;
+		return renameat(dir_fd, temp, dir_fd, name) < 0 ? -errno : 0;
+	}
+	if (is_old(r, dir_fd, temp) && untouched(r))
+		return unlinkat(dir_fd, temp, 0) < 0 ? -errno : 0;
+	err = renameat2(dir_fd, temp, dir_fd, name, RENAME_EXCHANGE) < 0 ? -errno : 0;
+	return err ? err : -EBUSY;
+}
+
 /* The new file takes another name of the old one. */
 static int relink(const struct tk_replace *r, const char *path)
 {
 	_cleanup_close_ int dir_fd = -1;
 	_cleanup_free_ char *name = NULL;
 	char temp[TK_REPLACE_TEMP];
-	struct stat st;
 	int err = open_place(path, &dir_fd, &name);
 
-	if (err < 0)
-		return err;
-	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
-	if (st.st_dev != r->st.st_dev || st.st_ino != r->st.st_ino)
-		return -EBUSY;
-	err = temp_name(temp);
+	if (err == 0)
+		err = temp_name(temp);
 	if (err == 0)
 		err = link_as(r, dir_fd, temp);
 	if (err < 0)
 		return err;
-	if (renameat(dir_fd, temp, dir_fd, name) < 0) {
-		err = -errno;
-		unlinkat(dir_fd, temp, 0);
+	err = take_name(r, dir_fd, temp, name);
+	if (err < 0) {
+		drop_temp(r, dir_fd, temp);
 		return err;
 	}
 	return fsync(dir_fd) < 0 ? -errno : 0;
@@ -313,8 +351,11 @@ static int put_in_place(struct tk_replace *r, const char **ret_why)
 		return because(-EBUSY, "a program opened it for writing meanwhile", ret_why);
 	if (!same_file(r))
 		return because(-EBUSY, "it changed meanwhile", ret_why);
-	if (renameat(r->dir_fd, r->temp, r->dir_fd, r->name) < 0)
-		return because(-errno, "the new content cannot take its place", ret_why);
+	err = take_name(r, r->dir_fd, r->temp, r->name);
+	if (err == -EBUSY)
+		return because(err, "it changed meanwhile", ret_why);
+	if (err < 0)
+		return because(err, "the new content cannot take its place", ret_why);
 	r->temp[0] = '\0';
 	for (const char *const *link = r->links; link && *link; link++) {
 		err = relink(r, *link);
@@ -338,7 +379,7 @@ int tk_replace_commit(struct tk_replace *r, const char **ret_why)
 void tk_replace_end(struct tk_replace *r)
 {
 	if (r->temp[0])
-		unlinkat(r->dir_fd, r->temp, 0);
+		drop_temp(r, r->dir_fd, r->temp);
 	tk_closep(&r->out_fd);
 	tk_closep(&r->in_fd); /* the lease ends with it */
 	tk_closep(&r->dir_fd);

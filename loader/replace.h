@@ -21,7 +21,7 @@ struct tk_replace {
 	int dir_fd;		    /* where the result belongs */
 	char *name;		    /* and under which name */
 	char temp[TK_REPLACE_TEMP]; /* the name of what is being written; "" while it has none */
-	bool in_place;
+	bool in_place, leased;
 	const char *const *links; /* borrowed */
 };
 
@@ -39,7 +39,7 @@ int tk_replace_open(struct tk_replace *r, const char *path, const char *const *l
 /*
  * Makes the new content durable and puts it in place, under each of its names,
  * one after the other: in between some have the old content and some the new,
- * each of it complete.  On failure the file is as it was, except when *ret_why
+ * each of it complete.  -EBUSY when the file was opened for writing or changed since it was opened here.  On failure the file is as it was, except when *ret_why
  * says that it could not be made durable or that a hard link was left behind.
  */
 int tk_replace_commit(struct tk_replace *r, const char **ret_why);

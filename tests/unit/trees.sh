@@ -205,6 +205,29 @@ cp sealed/a/f7 damaged
 check 'rekey: damaged header' rekey 1 --json sealed
 check 'rekey: damaged header, the rest' counts '40 1 1 3'
 check 'rekey: damaged header stays' cmp damaged sealed/a/f7
+"$tk" rekey --key-file keys sealed/a/f2 && cp sealed/a/f2 intact
+printf '\1' | dd of=sealed/a/f2 bs=1 seek=20 conv=notrunc status=none
+check 'rekey: damaged, current version' rekey 1 sealed/a/f2
+check 'rekey: damaged, current version, said' said 'sealed/a/f2: '
+check 'rekey: damaged, current version, in a tree' rekey 1 --json sealed/a
+mv intact sealed/a/f2
+check 'rekey: current version is made durable' strace -o trace -e trace=fdatasync "$tk" rekey --key-file keys sealed/a/f2
+check 'rekey: durable' grep -q '^fdatasync.* = 0' trace
+strace -o trace -e trace=fdatasync -e inject=fdatasync:error=EIO "$tk" rekey --key-file keys sealed/a/f2 > out 2> err
+check 'rekey: cannot be made durable' test $? -eq 1
+check 'rekey: cannot be made durable, said' said 'sealed/a/f2: '
+cp sealed/a/f2 before
+exec 9>> sealed/a/f2
+check 'rekey: open for writing' rekey 1 --key-version 1 sealed/a/f2
+check 'rekey: open for writing, said' said 'a program has it open'
+exec 9>&-
+check 'rekey: open for writing, untouched' cmp before sealed/a/f2
+for n in 1 2; do
+	check "rekey: changed after $n looks" meanwhile 1 pread64 $n 'touch -h -d 2001-02-03 sealed/a/f2' sealed/a/f2 "$tk" rekey --key-file keys --key-version 1 sealed/a/f2
+	check "rekey: changed after $n looks, said" said 'it changed meanwhile'
+	check "rekey: changed after $n looks, untouched" cmp before sealed/a/f2
+	touch sealed/a/f2
+done
 check 'rekey: back to version 1' rekey 0 --key-version 1 sealed/a/f1
 check 'rekey: no such version' rekey 1 --key-version 9 sealed/a/f1
 rm -rf sealed
@@ -249,6 +272,39 @@ place
 check 'empty when found' meanwhile 0 newfstatat 1 'seq 300 > race/sub/new' race/sub/new "$tk" encrypt --key-file keys --key-id k -r race
 check 'empty when found: encrypted' is_taka race/sub/new
 rm -rf kept
+
+# ------------------------------------------------ a writer, meanwhile
+writer='(echo more >> $name) & for i in $(seq 1000); do grep -q "BREAKING.*:$(stat -c %i $name) " /proc/locks && break; done'
+more() { [ "$(tail -n 1 "$1")" = more ]; }
+write_between() { # SYSCALL N PATH FILE OTHER...: somebody writes to the first file, after the Nth SYSCALL on PATH
+	local name=$4 rc
+	rm -rf race && mkdir -p race
+	seq 1000 > race/f
+	[ "$name" = race/f ] || ln race/f "$name"
+	meanwhile 1 "$1" "$2" "$writer" "$3" "$tk" encrypt --key-file key --key-id k "${@:5}" "$name"
+	rc=$?
+	wait
+	return $rc
+}
+for n in 2 3; do
+	check "writer before the rename ($n)" write_between fcntl $n race/f race/f
+	check "writer before the rename ($n): said" said 'race/f: it changed meanwhile'
+	check "writer before the rename ($n): kept" more race/f
+	check "writer before the rename ($n): nothing left" no_temp
+done
+check 'writer before a link' write_between newfstatat 1 second race/second race/f
+check 'writer before a link: said' said 'hard link was left behind'
+check 'writer before a link: kept' more race/second
+check 'writer before a link: nothing left' no_temp
+rm -rf race && mkdir race && seq 1000 > race/f
+check 'without exchange' strace -o trace -e trace=renameat2 -e inject=renameat2:error=EINVAL "$tk" encrypt --key-file key --key-id k race/f
+check 'without exchange: done' is_taka race/f
+check 'without exchange: tried' grep -q RENAME_EXCHANGE.*INJECTED trace
+truncate -s 8M race/large && enc 0 race/large
+{ strace -o trace -e trace=pwrite64 -e inject=pwrite64:signal=KILL:when=3 "$tk" decrypt --key-file key race/large; } 2> err
+check 'killed: written to' test "$(grep -c ^pwrite64 trace)" = 3
+check 'killed: nothing left' no_temp
+check 'killed: as it was' ver 0 race/large
 
 # ------------------------------------------- an agent ended in the middle
 if [ "$(id -u)" -eq 0 ] && mkdir -p t3/mnt t3/bound && mount -t tmpfs none t3/mnt 2> /dev/null; then
