@@ -7,10 +7,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -48,6 +50,120 @@ static void closep(int *fd)
 		close(*fd);
 }
 
+/* ---------------------------------------------------------- the right file */
+
+/*
+ * Whoever can change it, or what its name leads to, has the key.  In a sticky directory (/tmp) others can put
+ * things, but not replace what is root's or the caller's, as all further down must be.
+ */
+static bool others_can_change(const struct stat *st)
+{
+	bool sticky = S_ISDIR(st->st_mode) && (st->st_mode & S_ISVTX);
+
+	return (st->st_uid != 0 && st->st_uid != geteuid()) ||
+	       (!S_ISLNK(st->st_mode) && (st->st_mode & 022) && !sticky);
+}
+
+/* Takes the first component off rest; false at the end. */
+static bool next_component(char *rest, char name[NAME_MAX + 1])
+{
+	size_t skip = strspn(rest, "/"), len = strcspn(rest + skip, "/");
+
+	if (len == 0 || len > NAME_MAX)
+		return false;
+	memcpy(name, rest + skip, len);
+	name[len] = '\0';
+	memmove(rest, rest + skip + len, strlen(rest + skip + len) + 1);
+	return true;
+}
+
+/* Puts what a symbolic link says before the rest; true when it begins at the root. */
+static int follow(int link_fd, char rest[PATH_MAX], bool *ret_absolute)
+{
+	char target[PATH_MAX], whole[PATH_MAX];
+	ssize_t n = readlinkat(link_fd, "", target, sizeof(target) - 1);
+
+	if (n < 0)
+		return -errno;
+	target[n] = '\0';
+	if ((size_t)snprintf(whole, sizeof(whole), "%s/%s", target, rest) >= sizeof(whole))
+		return -ENAMETOOLONG;
+	/* no slash that was not there behind the last component */
+	if (!*rest)
+		whole[n] = '\0';
+	strcpy(rest, whole);
+	*ret_absolute = target[0] == '/';
+	return 0;
+}
+
+/* From the root on, one component after the other, each held while it is looked at: an O_PATH descriptor. */
+static int open_command(const char *path, int *ret_fd, const char **ret_why)
+{
+	__attribute__((cleanup(closep))) int at = open("/", O_PATH | O_CLOEXEC);
+	char rest[PATH_MAX], name[NAME_MAX + 1];
+	int links = 0, fd, r;
+	struct stat st;
+
+	if (path[0] != '/')
+		return tk_key_refuse(-EINVAL, "the key command is no absolute path", ret_why);
+	if (strlen(path) >= sizeof(rest))
+		return tk_key_refuse(-ENAMETOOLONG, "the key command cannot be found", ret_why);
+	strcpy(rest, path);
+	if (at < 0 || fstat(at, &st) < 0)
+		return tk_key_refuse(-errno, "the key command cannot be found", ret_why);
+	while (!others_can_change(&st) && next_component(rest, name)) {
+		bool absolute = false;
+
+		fd = openat(at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0 || fstat(fd, &st) < 0) {
+			r = -errno;
+			closep(&fd);
+			return tk_key_refuse(r, "the key command cannot be found", ret_why);
+		}
+		if (S_ISLNK(st.st_mode) && !others_can_change(&st)) {
+			r = ++links > 40 ? -ELOOP : follow(fd, rest, &absolute);
+			close(fd);
+			fd = openat(at, absolute ? "/" : ".", O_PATH | O_CLOEXEC);
+			if (r == 0 && (fd < 0 || fstat(fd, &st) < 0))
+				r = -errno;
+			if (r < 0) {
+				closep(&fd);
+				return tk_key_refuse(r, "the key command cannot be found", ret_why);
+			}
+		}
+		closep(&at);
+		at = fd;
+	}
+	if (others_can_change(&st))
+		return tk_key_refuse(
+			-EACCES,
+			"the key command, or a directory or link on the way to it, can be changed by "
+			"others than root and the caller",
+			ret_why);
+	if (!S_ISREG(st.st_mode))
+		return tk_key_refuse(-EACCES, "the key command is not a regular file", ret_why);
+	/* above those that the command is given */
+	fd = fcntl(at, F_DUPFD_CLOEXEC, 3);
+	if (fd < 0)
+		return tk_key_refuse(-errno, "the key command cannot be found", ret_why);
+	*ret_fd = fd;
+	return 0;
+}
+
+/*
+ * A program is started by the descriptor that was checked, closed by the start itself.  A script's
+ * interpreter opens it again, by its path: that nobody else can change where that leads was checked.
+ */
+static const char *way_to_start(int fd, const char *path, char self[40])
+{
+	__attribute__((cleanup(closep))) int reading = -1;
+	char magic[2];
+
+	snprintf(self, 40, "/proc/self/fd/%d", fd);
+	reading = open(self, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	return reading >= 0 && pread(reading, magic, 2, 0) == 2 && memcmp(magic, "#!", 2) != 0 ? self : path;
+}
+
 /* ---------------------------------------------------------------- running */
 
 struct child {
@@ -68,12 +184,14 @@ static void child_end(struct child *c)
 	closep(&c->pidfd);
 }
 
-static int start(const char *const *argv, struct child *c)
+/* command: the file, checked; above 2, closed on exec. */
+static int start(int command, const char *const *argv, struct child *c)
 {
 	static const char *const environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C", NULL};
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
 	sigset_t none, all;
+	char self[40];
 	int pipe_fds[2], r;
 
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
@@ -94,12 +212,14 @@ static int start(const char *const *argv, struct child *c)
 		r = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
 	if (r == 0)
 		r = posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+	for (int fd = 3; fd < command && r == 0; fd++)
+		r = posix_spawn_file_actions_addclose(&actions, fd);
 	if (r == 0)
-		r = posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+		r = posix_spawn_file_actions_addclosefrom_np(&actions, command + 1);
 	/* No shell and no copy of this process's memory: glibc spawns as vfork(2) does. */
 	if (r == 0)
-		r = posix_spawn(&c->pid, argv[0], &actions, &attr, (char *const *)argv,
-				(char *const *)environment);
+		r = posix_spawn(&c->pid, way_to_start(command, argv[0], self), &actions, &attr,
+				(char *const *)argv, (char *const *)environment);
 	posix_spawn_file_actions_destroy(&actions);
 	posix_spawnattr_destroy(&attr);
 	close(pipe_fds[1]);
@@ -164,34 +284,19 @@ static int wait_exit(struct child *c, int64_t deadline)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EPROTO;
 }
 
-/* Whoever can write the command has the key. */
-static int check_command(const char *path, const char **ret_why)
-{
-	struct stat st;
-
-	if (path[0] != '/')
-		return tk_key_refuse(-EINVAL, "the key command is no absolute path", ret_why);
-	if (stat(path, &st) < 0)
-		return tk_key_refuse(-errno, "the key command cannot be found", ret_why);
-	if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & 022))
-		return tk_key_refuse(-EACCES,
-				     "the key command can be changed by others than root and the caller",
-				     ret_why);
-	return 0;
-}
-
 static int run_once(const char *const *argv, unsigned int timeout, struct tk_key_text *text,
 		    const uint8_t **ret_kek, const char **ret_why)
 {
 	__attribute__((cleanup(child_end))) struct child c = {.out = -1, .pidfd = -1};
 	int64_t deadline = now_ms() + (int64_t)timeout * 1000;
 	const uint8_t *kek;
+	__attribute__((cleanup(closep))) int command = -1;
 	size_t len = 0;
-	int r = check_command(argv[0], ret_why);
+	int r = open_command(argv[0], &command, ret_why);
 
 	if (r < 0)
 		return r;
-	r = start(argv, &c);
+	r = start(command, argv, &c);
 	if (r < 0)
 		return tk_key_refuse(r, "the key command cannot be started", ret_why);
 	r = read_output(&c, text, deadline, &len);

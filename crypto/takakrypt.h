@@ -116,7 +116,9 @@ int tk_keyring_add_credential(struct tk_keyring *ring, const char *key_id, const
 			      const char **ret_why);
 /*
  * The same from the standard output of a command, in the forms of a key file, as version 1.  argv[0] is an
- * absolute path to a file that only root or the caller can write; there is no shell, no input, no descriptor
+ * absolute path to a file that only root or the caller can change, as are all directories and links on the way
+ * (others may put things into a sticky one); a program is started as the very file that was checked, a script,
+ * whose interpreter opens it, by that path; there is no shell, no input, no descriptor
  * but output, and only PATH and LANG in the environment; its messages are discarded.  What it started is
  * killed when `timeout` seconds (1..TK_COMMAND_TIMEOUT_MAX) are over or when it writes more than a key.
  * It is tried three times, 0.1 and 0.2 s apart.  After that the key's breaker is open: for 1 s, doubled with

@@ -126,6 +126,42 @@ static void test_command(void **state)
 	tk_keyring_free(ring);
 }
 
+/* Where others could put something else in the command's place. */
+static void test_command_place(void **state)
+{
+	struct tk_keyring *ring = ring_of("k", kek1);
+	char sub[200], path[220], link[220], key[220];
+	const char *why = NULL, *argv[] = {path, NULL, NULL};
+
+	snprintf(sub, sizeof(sub), "%s/sub", dir);
+	snprintf(path, sizeof(path), "%s/command", sub);
+	snprintf(link, sizeof(link), "%s/link", sub);
+	assert_int_equal(mkdir(sub, 0700), 0);
+	put("sub/command", "#!/bin/sh\necho " KEY "\n", 0700);
+	assert_int_equal(tk_keyring_add_command(ring, "a", argv, 10, &why), 0);
+	assert_int_equal(chmod(sub, 0777), 0);
+	assert_int_equal(tk_keyring_add_command(ring, "b", argv, 10, &why), -EACCES);
+	assert_non_null(strstr(why, "directory"));
+	/* a link there, to where all is well; and one elsewhere to there */
+	assert_int_equal(symlink("/bin/cat", link), 0);
+	argv[0] = link;
+	assert_int_equal(tk_keyring_add_command(ring, "c", argv, 10, &why), -EACCES);
+	snprintf(link, sizeof(link), "%s/link", dir);
+	assert_int_equal(symlink("sub/command", link), 0);
+	assert_int_equal(tk_keyring_add_command(ring, "d", argv, 10, &why), -EACCES);
+	assert_int_equal(chmod(sub, 01777), 0);
+	assert_int_equal(tk_keyring_add_command(ring, "e", argv, 10, &why), 0);
+	argv[0] = sub;
+	assert_int_equal(tk_keyring_add_command(ring, "f", argv, 10, &why), -EACCES);
+	/* a program, by its descriptor */
+	snprintf(key, sizeof(key), "%s", put("key", KEY, 0600));
+	argv[0] = "/bin/cat";
+	argv[1] = key;
+	assert_int_equal(tk_keyring_add_command(ring, "g", argv, 10, &why), 0);
+	assert_key(ring, "g", KEY);
+	tk_keyring_free(ring);
+}
+
 static size_t runs(void)
 {
 	char path[200];
@@ -179,6 +215,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_credential),
 		cmocka_unit_test(test_command),
+		cmocka_unit_test(test_command_place),
 		cmocka_unit_test(test_breaker),
 	};
 	char command[200];
