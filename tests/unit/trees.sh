@@ -327,15 +327,18 @@ if [ "$(id -u)" -eq 0 ] && mkdir -p t3/mnt t3/bound && mount -t tmpfs none t3/mn
 	check 'journal: nothing changed' diff -r t3/mnt kept
 	check 'journal: verify' run 0 verify --key-file keys t3/mnt
 	check 'journal: another filesystem' enc 0 t3/f
-	# shellcheck disable=SC2016 # for the inner shell
-	check 'journal: an agent runs' unshare -m sh -c 'mount -t tmpfs none /run && mkdir /run/takakrypt || exit 1
-		python3 -c "import socket, time
+	# Not in a chroot that is no mount: there is no namespace to be had there.
+	if unshare -m true 2>/dev/null; then
+		# shellcheck disable=SC2016 # for the inner shell
+		check 'journal: an agent runs' unshare -m sh -c 'mount -t tmpfs none /run && mkdir /run/takakrypt || exit 1
+			python3 -c "import socket, time
 s = socket.socket(socket.AF_UNIX)
 s.bind(\"/run/takakrypt/control\")
 s.listen()
 time.sleep(1000)" &
-		while [ ! -S /run/takakrypt/control ]; do :; done
-		"$@" > out 2> err; rc=$?; kill $!; exit $rc' sh "$tk" encrypt --key-file key --key-id k t3/mnt/f
+			while [ ! -S /run/takakrypt/control ]; do :; done
+			"$@" > out 2> err; rc=$?; kill $!; exit $rc' sh "$tk" encrypt --key-file key --key-id k t3/mnt/f
+	fi
 	rm -f t3/mnt/.takakrypt/record
 	check 'journal: empty again' enc 0 -r t3/mnt
 	umount t3/bound t3/mnt
