@@ -14,7 +14,7 @@ meanwhile() {
 	tracer=$!
 	while ! grep -q 'stopped by SIGSTOP' trace && kill -0 $tracer 2> /dev/null; do :; done
 	eval "$change"
-	kill -CONT "$(sed -n 's/^\([0-9]*\) .*stopped by SIGSTOP.*/\1/p' trace)"
+	kill -CONT "$(sed -n 's/^\([0-9]*\) .*stopped by SIGSTOP.*/\1/p;T;q' trace)" # of several threads each says so
 	wait $tracer
 	rc=$?
 	sed -i '/^strace: /d' err
