@@ -155,6 +155,7 @@ static void handle(struct tk_agent *agent, struct client *client, const char *li
 	} else if (!strcmp(verb, "stop")) {
 		answer(client, NULL);
 		client->waiting = THE_END; /* the connection ends with the process */
+		flush(client); /* now: the end may come before this thread runs again */
 		atomic_store(&agent->unload_wanted,
 			     cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(request, "unload")));
 		atomic_store(&agent->stop_wanted, true);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "loader/agent/agent.h"
+#include "loader/agent/client.h"
 #include "tests/agent/crash_test.h"
 #include "tests/agent/defence_test.h"
 #include "tests/agent/rig.h"
@@ -378,6 +379,22 @@ static void test_restart(struct rig *rig)
 	check(agent_settle(rig) && no_records(rig), "%s: no record after the restart", rig->fs);
 }
 
+/* Whoever asks the agent to end is answered before it has ended. */
+static void test_told_to_stop(struct rig *rig)
+{
+	char error[128] = "";
+	int status = -1;
+
+	rig->shared->late_sender = rig->agent;
+	check(!tk_client_stop(rig->control, false, error, sizeof(error)), "%s: told to stop, it says so: %s",
+	      rig->fs, error);
+	rig->shared->late_sender = 0;
+	waitpid(rig->agent, &status, 0);
+	rig->agent = 0;
+	rig->shared->control.ready = 0;
+	check(!status && agent_start(rig, NULL), "%s: and has", rig->fs);
+}
+
 static void test_work(const char *fs)
 {
 	struct rig rig;
@@ -398,6 +415,7 @@ static void test_work(const char *fs)
 	test_read_only(&rig);
 	test_sweep(&rig);
 	test_restart(&rig);
+	test_told_to_stop(&rig);
 	check(!rig.shared->undecided, "%s: every open was understood by the fake kernel", fs);
 	check(agent_stop(&rig), "%s: stops in order", fs);
 	rig_down(&rig);

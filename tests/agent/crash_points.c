@@ -134,6 +134,16 @@ int __wrap_fsync(int fd)
 	return __real_fsync(fd);
 }
 
+/* Long enough for whatever does not wait for the answer to be sent. */
+ssize_t __real_send(int fd, const void *data, size_t size, int flags);
+ssize_t __wrap_send(int fd, const void *data, size_t size, int flags);
+ssize_t __wrap_send(int fd, const void *data, size_t size, int flags)
+{
+	if (fake_shared && fake_shared->late_sender == getpid())
+		usleep(500000);
+	return __real_send(fd, data, size, flags);
+}
+
 int __real_clock_gettime(clockid_t clock, struct timespec *ret_now);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_now);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_now)

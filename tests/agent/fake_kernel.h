@@ -36,6 +36,7 @@ struct fake_shared {
 
 	/* What tests do to the agent while it runs; nothing when zero. */
 	_Atomic uint32_t refuse_state, refusals; /* so many changes to this state fail with EIO */
+	_Atomic pid_t late_sender;		 /* process whose answers are held up on their way */
 	_Atomic uint64_t unsyncable;		 /* number of the inode whose fsync fails with EIO */
 	_Atomic bool full;			 /* writes fail with ENOSPC */
 	_Atomic uint64_t gate;	  /* files of at least this size wait in SEALING and UNSEALING */
