@@ -41,7 +41,7 @@ counts() { [ "$(jq -r '"\(.done) \(.skipped) \(.failed) \(.special)"' out)" = "$
 is_taka() { [ "$(head -c 4 "$1")" = TAKA ]; }
 no_temp() { ! find . -name '.takakrypt-*' | grep -q .; }
 # Names, types, owners, modes, times, links; sizes and contents apart.
-shape() { (cd "$1" && find . -printf '%P %y %m %U:%G %n %T@ %l\n' | grep -v ' d ' | sort && getfattr -Rd -m '^user|posix_acl' -e hex . 2> /dev/null); }
+shape() { (cd "$1" && find . -printf '%P %y %m %U:%G %n %T@ %l\n' | grep -v ' d ' | sort && find . -print0 | sort -z | xargs -0 getfattr -hd -m '^user|posix_acl' -e hex 2> /dev/null); }
 
 fresh() {
 	rm -rf t plain
