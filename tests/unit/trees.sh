@@ -40,6 +40,8 @@ said() { grep -qF -- "$1" err; }
 counts() { [ "$(jq -r '"\(.done) \(.skipped) \(.failed) \(.special)"' out)" = "$1" ]; }
 is_taka() { [ "$(head -c 4 "$1")" = TAKA ]; }
 no_temp() { ! find . -name '.takakrypt-*' | grep -q .; }
+# FILE OFFSET: another byte than was there, whatever was there.
+spoil() { printf "\\x$(printf %x $((($(od -An -tu1 -j "$2" -N 1 "$1") + 1) % 256)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
 # Names, types, owners, modes, times, links; sizes and contents apart.
 shape() { (cd "$1" && find . -printf '%P %y %m %U:%G %n %T@ %l\n' | grep -v ' d ' | sort && find . -print0 | sort -z | xargs -0 getfattr -hd -m '^user|posix_acl' -e hex 2> /dev/null); }
 
@@ -100,7 +102,7 @@ check 'back' as_before
 # ----------------------------------------------------------------- failures
 fresh
 check 'encrypt' enc 0 -r t
-printf '\1' | dd of=t/a/f7 bs=1 seek=600 conv=notrunc status=none
+spoil t/a/f7 600
 truncate -s -1 t/a/f8
 check 'verify finds damage' ver 1 --json t
 check 'verify: counts' counts '39 1 2 3'
@@ -200,13 +202,13 @@ check 'rekey: as before' as_before
 check 'rekey: without the old version' rekey 1 sealed/a/f1
 check 'rekey: without the old version, said' said '(no_key)'
 mv old keys/1
-printf '\1' | dd of=sealed/a/f7 bs=1 seek=100 conv=notrunc status=none
+spoil sealed/a/f7 100
 cp sealed/a/f7 damaged
 check 'rekey: damaged header' rekey 1 --json sealed
 check 'rekey: damaged header, the rest' counts '40 1 1 3'
 check 'rekey: damaged header stays' cmp damaged sealed/a/f7
 "$tk" rekey --key-file keys sealed/a/f2 && cp sealed/a/f2 intact
-printf '\1' | dd of=sealed/a/f2 bs=1 seek=20 conv=notrunc status=none
+spoil sealed/a/f2 20
 check 'rekey: damaged, current version' rekey 1 sealed/a/f2
 check 'rekey: damaged, current version, said' said 'sealed/a/f2: '
 check 'rekey: damaged, current version, in a tree' rekey 1 --json sealed/a
