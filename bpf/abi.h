@@ -92,9 +92,10 @@ _Static_assert(sizeof(struct tk_rule) == 136, "tk_rule");
 struct tk_policy {
 	__u32 first_rule; /* index into rules, within the slot */
 	__u32 rule_count; /* <= TK_MAX_POLICY_RULES */
+	__u32 timed;	  /* 1: a rule names time sets, so times_now must be read */
 	char name[TK_NAME_MAX];
 };
-_Static_assert(sizeof(struct tk_policy) == 72, "tk_policy");
+_Static_assert(sizeof(struct tk_policy) == 76, "tk_policy");
 
 /* One state of the resource automaton.  State 0 rejects and stays; state 1 is the start. */
 struct tk_state {
@@ -179,6 +180,14 @@ struct tk_set_bits {
 };
 _Static_assert(sizeof(struct tk_set_bits) == 32, "tk_set_bits");
 
+/* Time sets that hold, and how long that is known. */
+struct tk_times_now {
+	struct tk_set_bits holding;
+	__u64 until; /* nanoseconds of CLOCK_BOOTTIME: the next change and TK_TIMES_LATE; UINT64_MAX: no change */
+};
+_Static_assert(sizeof(struct tk_times_now) == 40, "tk_times_now");
+#define TK_TIMES_LATE 1000000000ull /* nanoseconds the agent may take to tell of a change */
+
 /* -------------------------------------------------------------- questions and verdicts (decide.h) */
 
 /* Who wants what, with what kind of resource.  Sets are bits; see struct tk_rule. */
@@ -214,11 +223,9 @@ struct tk_control {
 	 * may go on as plaintext.  Afterwards only those of files the agent has found to be plaintext (TK_OPEN).
 	 */
 	__u32 adopting;
-	__u32 has_times;     /* bit per slot: the generation has time sets, so times_now must be read */
 	__u32 has_units;     /* bit per slot: the generation names units, so control groups must be looked at */
-	__u32 pad;
 };
-_Static_assert(sizeof(struct tk_control) == 40, "tk_control");
+_Static_assert(sizeof(struct tk_control) == 32, "tk_control");
 
 enum tk_view {
 	TK_VIEW_NONE = 0, /* no contents: directories, devices, sockets */
@@ -319,6 +326,7 @@ enum tk_reason {
 	TK_NO_RULE,		 /* no rule matched */
 	TK_PLACE_UNKNOWN,	 /* too deep, disconnected, or a lookup failed */
 	TK_IDENTITY_UNKNOWN,	 /* too many groups, or a lookup failed */
+	TK_TIME_UNKNOWN,	 /* time sets have changed, and the agent has not said how */
 	TK_NOT_READY,		 /* no agent: ENOKEY */
 	TK_UNWATCHED_MOUNT,	 /* the agent cannot see opens through this mount: ENOKEY */
 	TK_OTHER_VIEW,		 /* open in the other view: EBUSY */

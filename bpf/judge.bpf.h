@@ -13,27 +13,25 @@
 /* Actions that touch contents: only these have a view. */
 #define TK_CONTENT_ACTIONS (TK_DATA_READ | TK_DATA_WRITE | TK_EXECUTE)
 
-/* The time sets that hold, as one look: the agent may be changing them.  0, or 1 when they are not known. */
+/*
+ * The time sets that hold, as one look: the agent may be changing them.  0, or 1 when they are not known:
+ * an agent that lives has not told of the last change.  Without one they stay as they were.
+ */
 static __always_inline int tk_times(const struct tk_access *a, struct tk_set_bits *ret_times)
 {
-	const struct tk_control *now = tk_control_now();
 	__u32 generation = a->generation;
-	const struct tk_set_bits *times;
+	const struct tk_times_now *times = bpf_map_lookup_elem(&times_now, &generation);
 
-	__builtin_memset(ret_times, 0, sizeof(*ret_times));
-	if (now && !(now->has_times & 1 << TK_SLOT(generation)))
-		return 0;
-	times = bpf_map_lookup_elem(&times_now, &generation);
 	if (!times)
 		return 1;
-	*ret_times = *times;
-	return 0;
+	*ret_times = times->holding;
+	return a->ready && bpf_ktime_get_boot_ns() > times->until;
 }
 
 /* The policy's verdict on a->request.action. */
 TK_GLOBAL __u32 tk_verdict(struct tk_access *a)
 {
-	struct tk_set_bits times;
+	struct tk_set_bits times = {};
 	struct tk_policy *policy;
 	__u32 index;
 
@@ -44,8 +42,10 @@ TK_GLOBAL __u32 tk_verdict(struct tk_access *a)
 		return TK_VERDICT_UNKNOWN;
 	index += a->request.slot * TK_MAX_POLICIES;
 	policy = bpf_map_lookup_elem(&policies, &index);
-	if (!policy || tk_times(a, &times))
+	if (!policy)
 		return TK_VERDICT_UNKNOWN;
+	if (policy->timed && tk_times(a, &times))
+		return TK_VERDICT(TK_AUDIT, TK_TIME_UNKNOWN, TK_NO_RULE_INDEX);
 	return tk_decide(&a->request, &times, policy);
 }
 

@@ -44,7 +44,7 @@ TK_ARRAY(login_sets, struct tk_set_bits, TK_SLOTS);
  * Time sets that hold, by generation: the loader's for the beginning, then the agent's at each change; who is
  * late with those of an older policy finds no entry.  Without an agent they stay as they were.
  */
-TK_HASH(times_now, __u32, struct tk_set_bits, 2 * TK_SLOTS);
+TK_HASH(times_now, __u32, struct tk_times_now, 2 * TK_SLOTS);
 TK_ARRAY(policies, struct tk_policy, TK_SLOTS * TK_MAX_POLICIES);
 TK_ARRAY(rules, struct tk_rule, TK_SLOTS * TK_MAX_RULES);
 TK_ARRAY(automaton, struct tk_state, TK_SLOTS * TK_MAX_STATES);

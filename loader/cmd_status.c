@@ -121,13 +121,11 @@ static void print_agent(const cJSON *agent)
 
 static bool is_loaded(bool *ret_has_times)
 {
-	struct tk_control control;
 	struct tk_kernel *kernel;
 
 	if (tk_kernel_open(&kernel))
 		return false;
-	tk_kernel_control(kernel, &control);
-	*ret_has_times = control.has_times >> TK_SLOT(control.generation) & 1;
+	*ret_has_times = tk_kernel_has_times(kernel);
 	tk_kernel_close(kernel);
 	return true;
 }

@@ -28,6 +28,7 @@ static bool arm(struct tk_agent *agent, int64_t next)
 void tk_times_refresh(struct tk_agent *agent)
 {
 	struct tk_times fresh = agent->times;
+	struct tk_times_now now;
 	int err;
 
 	/* Bits of another text would mean other sets: the loader's stay until the reload is told of. */
@@ -39,10 +40,11 @@ void tk_times_refresh(struct tk_agent *agent)
 	} else {
 		/* Armed before the clock is read: a change of it in between fires. */
 		fresh.armed = arm(agent, INT64_MAX / 1000000000);
-		tk_times_at(agent->compiled, time(NULL), &fresh.holding, &fresh.next);
+		tk_times_now(agent->compiled, &now, &fresh.next);
+		fresh.holding = now.holding;
 		if (fresh.armed && fresh.next != INT64_MAX)
 			fresh.armed = arm(agent, fresh.next);
-		err = tk_kernel_set_times(agent->kernel, agent->now.generation, &fresh.holding);
+		err = tk_kernel_set_times(agent->kernel, agent->now.generation, &now);
 		if (err && !fresh.frozen)
 			tk_report(agent, "the time sets that hold cannot be brought up to date: %s", tk_strerror(err));
 		fresh.frozen = err;

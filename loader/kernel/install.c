@@ -72,11 +72,11 @@ static int put_tables(struct install *in)
 
 static int put_times(struct install *in)
 {
-	struct tk_set_bits holding;
+	struct tk_times_now now;
 	int64_t next;
 
-	tk_times_at(in->compiled, time(NULL), &holding, &next);
-	return put(in, TK_MAP_TIMES_NOW, &in->generation, &holding);
+	tk_times_now(in->compiled, &now, &next);
+	return put(in, TK_MAP_TIMES_NOW, &in->generation, &now);
 }
 
 static int put_ids(struct install *in, enum tk_map map, const struct tk_member_id *ids, size_t count)
@@ -292,7 +292,6 @@ int tk_kernel_install(struct tk_kernel *kernel, const struct tk_compiled *compil
 	set_slot_bit(&kernel->control->has_groups, in.generation, resolved->group_count > 0);
 	set_slot_bit(&kernel->control->has_resources, in.generation, compiled->resource_set_count > 0);
 	set_slot_bit(&kernel->control->has_units, in.generation, compiled->unit_count > 0);
-	set_slot_bit(&kernel->control->has_times, in.generation, compiled->time_set_count > 0);
 	__atomic_store_n(&kernel->control->adopting, 1, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&kernel->control->generation, in.generation, __ATOMIC_SEQ_CST);
 	if (before && grace_period())

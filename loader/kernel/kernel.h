@@ -113,7 +113,10 @@ int tk_kernel_counts(struct tk_kernel *kernel, const struct tk_inode *inode,
 		     struct tk_file_counts *ret_counts);
 
 /* The time sets that hold from now on.  -ENOENT: that generation is gone. */
-int tk_kernel_set_times(struct tk_kernel *kernel, uint32_t generation, const struct tk_set_bits *holding);
+int tk_kernel_set_times(struct tk_kernel *kernel, uint32_t generation, const struct tk_times_now *now);
+
+/* Do verdicts of the generation in force change with the time? */
+bool tk_kernel_has_times(struct tk_kernel *kernel);
 
 /* Is any file open as plaintext, or on its way? */
 bool tk_kernel_any_open(struct tk_kernel *kernel);

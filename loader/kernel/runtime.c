@@ -46,9 +46,18 @@ int tk_kernel_adopted(struct tk_kernel *kernel)
 	return 0;
 }
 
-int tk_kernel_set_times(struct tk_kernel *kernel, uint32_t generation, const struct tk_set_bits *holding)
+int tk_kernel_set_times(struct tk_kernel *kernel, uint32_t generation, const struct tk_times_now *now)
 {
-	return bpf_map_update_elem(kernel->maps[TK_MAP_TIMES_NOW], &generation, holding, BPF_EXIST) ? -errno : 0;
+	return bpf_map_update_elem(kernel->maps[TK_MAP_TIMES_NOW], &generation, now, BPF_EXIST) ? -errno : 0;
+}
+
+bool tk_kernel_has_times(struct tk_kernel *kernel)
+{
+	uint32_t generation = __atomic_load_n(&kernel->control->generation, __ATOMIC_SEQ_CST);
+	struct tk_times_now now;
+
+	return !bpf_map_lookup_elem(kernel->maps[TK_MAP_TIMES_NOW], &generation, &now) &&
+	       now.until != UINT64_MAX;
 }
 
 int tk_kernel_forget_mounts(struct tk_kernel *kernel)

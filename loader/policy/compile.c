@@ -96,6 +96,8 @@ static void compile_policies(struct tk_report *report, const struct tk_model *mo
 				emit_browse(rule, compiled);
 		}
 		out->rule_count = (uint32_t)compiled->rule_count - out->first_rule;
+		for (size_t j = out->first_rule; j < compiled->rule_count; j++)
+			out->timed |= !!(compiled->rules[j].named & TK_TIMES);
 		compiled->encryption[i] =
 			(struct tk_encryption){policy->key, policy->algorithm, policy->chunk_log2};
 	}

@@ -77,6 +77,7 @@ const char *tk_reason_name(uint32_t reason)
 		[TK_NO_RULE] = "no_rule",
 		[TK_PLACE_UNKNOWN] = "place_unknown",
 		[TK_IDENTITY_UNKNOWN] = "identity_unknown",
+		[TK_TIME_UNKNOWN] = "time_unknown",
 		[TK_NOT_READY] = "not_ready",
 		[TK_UNWATCHED_MOUNT] = "unwatched_mount",
 		[TK_OTHER_VIEW] = "other_view",

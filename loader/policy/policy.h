@@ -178,6 +178,9 @@ void tk_resource_sets(const struct tk_compiled *compiled, const char *path, uint
 void tk_times_at(const struct tk_compiled *compiled, int64_t when, struct tk_set_bits *ret_holding,
 		 int64_t *ret_next);
 
+/* The same now, as the kernel programs want it.  A change that follows shortly is met by TK_TIMES_LATE. */
+void tk_times_now(const struct tk_compiled *compiled, struct tk_times_now *ret_now, int64_t *ret_next);
+
 /* An instant, or what the clock on the wall shows, wherever that wall is. */
 struct tk_moment {
 	bool on_wall;

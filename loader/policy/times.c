@@ -14,6 +14,7 @@
 #include "loader/policy/internal.h"
 
 #define DAY 86400
+#define NSEC_PER_SEC 1000000000
 #define CUTS_MAX 64 /* a set changes within 8 days, at 3 cuts each, and at changes of the zone's offset */
 
 const char *const tk_day_names[7] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat"};
@@ -72,6 +73,21 @@ void tk_times_at(const struct tk_compiled *compiled, int64_t when, struct tk_set
 	}
 	*ret_holding = holding;
 	*ret_next = next;
+}
+
+void tk_times_now(const struct tk_compiled *compiled, struct tk_times_now *ret_now, int64_t *ret_next)
+{
+	struct timespec real, boot;
+
+	clock_gettime(CLOCK_REALTIME, &real);
+	clock_gettime(CLOCK_BOOTTIME, &boot);
+	memset(ret_now, 0, sizeof(*ret_now));
+	tk_times_at(compiled, real.tv_sec, &ret_now->holding, ret_next);
+	ret_now->until = UINT64_MAX;
+	if (*ret_next != INT64_MAX)
+		ret_now->until = (uint64_t)((boot.tv_sec + *ret_next - real.tv_sec) * NSEC_PER_SEC +
+					    boot.tv_nsec - real.tv_nsec) +
+				 TK_TIMES_LATE;
 }
 
 void tk_times_of(const struct tk_compiled *compiled, const struct tk_moment *moment,

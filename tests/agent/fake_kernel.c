@@ -85,7 +85,7 @@ int tk_kernel_adopted(struct tk_kernel *kernel)
 }
 
 /* Times are part of the verdict, and there is none here. */
-int tk_kernel_set_times(struct tk_kernel *kernel, uint32_t generation, const struct tk_set_bits *holding)
+int tk_kernel_set_times(struct tk_kernel *kernel, uint32_t generation, const struct tk_times_now *now)
 {
 	return 0;
 }

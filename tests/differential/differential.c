@@ -106,7 +106,8 @@ static struct judge_case gather(const struct run *run, const struct subject *sub
 	struct judge_case asked = {.request.action = tk_action_parse(question->action)};
 	int64_t next;
 
-	tk_times_at(subject->compiled, world_instants[question->when], &asked.times, &next);
+	tk_times_at(subject->compiled, world_instants[question->when], &asked.times.holding, &next);
+	asked.times.until = UINT64_MAX;
 	members_join(asked.request.users, resolved->users, resolved->user_count, question->uid);
 	for (size_t i = 0; i < question->gid_count; i++)
 		members_join(asked.request.users, resolved->groups, resolved->group_count, question->gids[i]);

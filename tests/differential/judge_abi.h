@@ -11,7 +11,7 @@
 /* Who wants what, and when. */
 struct judge_case {
 	struct tk_request request;
-	struct tk_set_bits times; /* that hold */
+	struct tk_times_now times;
 };
 
 struct judge_question {

@@ -43,7 +43,7 @@ static int user_decide(void *ctx, const struct judge_case *asked, const char *pa
 	if (!end)
 		return -EINVAL;
 	memcpy(copy.request.resources, end->sets, sizeof(copy.request.resources));
-	*ret_verdict = tk_decide(&copy.request, &copy.times, &in_force->policies[policy]);
+	*ret_verdict = tk_decide(&copy.request, &copy.times.holding, &in_force->policies[policy]);
 	return 0;
 }
 

@@ -115,7 +115,7 @@ static void any_unit(struct tk_compiled *compiled)
 
 static void no_times(struct judge_case *asked)
 {
-	memset(&asked->times, 0, sizeof(asked->times));
+	memset(&asked->times.holding, 0, sizeof(asked->times.holding));
 }
 
 /* The day of a range is the one it begins on. */

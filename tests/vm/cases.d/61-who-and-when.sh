@@ -52,7 +52,11 @@ wait_until "somebody has it open" 20 grep -q ^opened "$CASE_DIR/holder"
 at "2026-11-20 10:59:59"
 denied_now "at six, without any clock being set"
 touch "$CASE_DIR/read"
-ended() { wait_until "$1 has ended" 20 grep -q "^at" "$CASE_DIR/$1" >/dev/null; cat "$CASE_DIR/$1"; return 10; }
+ended() { # NAME: what the program in the background said, and ended with
+	wait_until "$1 has ended" 20 grep -qE "^(at|data) " "$CASE_DIR/$1" >/dev/null
+	cat "$CASE_DIR/$1"
+	! grep -q "^at" "$CASE_DIR/$1" || return 10
+}
 permitted "reading what was opened works" "$BACKUP" open-then-read "$G/file" "$CASE_DIR/read"
 refused "who has it open is judged by the hour as well" EACCES ended holder
 at "2026-11-20 15:00:00"
@@ -72,6 +76,22 @@ same "explain: now" permit "$(explain)"
 same "explain: another time" deny "$(explain --at "fri 19:00")"
 same "explain: on the wall" permit "$(explain --at "sat 05:30")"
 same "explain: an instant" deny "$(explain --at 2026-11-20T23:00:00Z)"
+# An agent that is stopped, or busy, tells of no change: then nobody knows who may, and so nobody may.
+at "2026-11-20 22:59:40"
+reads_now "the night, and the agent knows until when"
+background "$CASE_DIR/before" root open-then-read "$G/file" "$CASE_DIR/read-before"
+background "$CASE_DIR/after" root open-then-read "$G/file" "$CASE_DIR/read-after"
+wait_until "two have it open" 20 eval 'grep -q ^opened "$CASE_DIR/before" && grep -q ^opened "$CASE_DIR/after"'
+agent=$(agent_pid)
+kill -STOP "$agent"
+touch "$CASE_DIR/read-before"
+reads "with the agent stopped, before the change" "$TEXT" ended before
+wait_until "the night is over" 60 eval '[ "$(date -u +%s)" -gt "$(date -u -d "2026-11-20 23:00:01" +%s)" ]'
+touch "$CASE_DIR/read-after"
+refused "with the agent stopped, after the change" EACCES ended after
+kill -CONT "$agent"
+at "2026-11-20 02:00:00"
+reads_now "the agent goes on"
 # Without an agent times stay as they are, and are said to.
 kill -KILL "$(agent_pid)"
 wait_until "the agent is gone" 20 eval '[ "$(status .state)" = none ]'
