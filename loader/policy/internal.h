@@ -245,9 +245,17 @@ struct tk_model_guard {
 	enum tk_mode mode;
 };
 
+/* What holds where the text says nothing else. */
+struct tk_level {
+	const char *name;
+	enum tk_mode mode;
+	bool audit_all; /* every rule audits */
+};
+
 /* What the text says, typed and numbered; strings belong to the tree. */
 struct tk_model {
 	cJSON *tree;
+	const struct tk_level *level;
 	struct tk_model_key *keys;
 	struct tk_model_set *sets[TK_KINDS];
 	struct tk_model_user *users;
@@ -277,6 +285,8 @@ extern const char *const tk_dimension_names[TK_KINDS]; /* "users" … */
 /* Fills *model, which starts as zeros; problems are in the report alone. */
 void tk_model_parse(struct tk_report *report, struct tk_model *model, const char *text, size_t len);
 void tk_model_free(struct tk_model *model);
+/* The level of that name; where there is none (NULL) or it is unknown, which is reported, the normal one. */
+const struct tk_level *tk_level_parse(struct tk_report *report, const struct tk_place *at, const char *name);
 /* One section of sets (sets.c); NULL: it is not there. */
 void tk_model_parse_sets(struct tk_report *report, struct tk_model *model, enum tk_kind kind,
 			 const cJSON *sets);

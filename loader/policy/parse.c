@@ -156,6 +156,7 @@ static void parse_guard(struct tk_report *report, struct tk_model *model, const 
 	if (!guard)
 		return;
 	guard->policy = UINT32_MAX;
+	guard->mode = model->level->mode;
 	if (!tk_json_fields(report, at, object, fields, 4, items))
 		return;
 	if (items[0] && tk_check_name(report, TK_AT_KEY(at, "name"), items[0]->valuestring))
@@ -194,17 +195,19 @@ void tk_model_parse(struct tk_report *report, struct tk_model *model, const char
 		{"user_sets", cJSON_Object, TK_OPTIONAL},     {"process_sets", cJSON_Object, TK_OPTIONAL},
 		{"resource_sets", cJSON_Object, TK_OPTIONAL}, {"time_sets", cJSON_Object, TK_OPTIONAL},
 		{"policies", cJSON_Object, TK_OPTIONAL},      {"guard_points", cJSON_Array, TK_REQUIRED},
+		{"level", cJSON_String, TK_OPTIONAL},
 	};
-	const cJSON *items[8];
+	const cJSON *items[9];
 
 	model->tree = tk_json_parse(text, len, report);
-	if (!model->tree || !tk_json_fields(report, NULL, model->tree, fields, 8, items))
+	if (!model->tree || !tk_json_fields(report, NULL, model->tree, fields, 9, items))
 		return;
 	if (items[0] && items[0]->valuedouble != 1) {
 		tk_error(report, TK_AT_KEY(NULL, "version"), "expected 1, found %.15g",
 			 items[0]->valuedouble);
 		return; /* whatever follows is of another language */
 	}
+	model->level = tk_level_parse(report, TK_AT_KEY(NULL, "level"), cJSON_GetStringValue(items[8]));
 	/* Names before what refers to them; cJSON_ArrayForEach passes over a missing section. */
 	tk_model_parse_keys(report, model, items[1]);
 	for (int kind = 0; kind < TK_KINDS; kind++)

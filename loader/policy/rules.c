@@ -163,6 +163,7 @@ void tk_model_parse_rules(struct tk_report *report, struct tk_model *model, cons
 		const struct tk_place *here = TK_AT(at, index);
 
 		parse_rule(report, model, here, item, policy, &rule);
+		rule.effects |= model->level->audit_all ? TK_AUDIT : 0;
 		compiled += rule.browse ? 2 : 1;
 		model->compiled_rule_count += rule.browse ? 2 : 1;
 		if (compiled > TK_MAX_POLICY_RULES || model->compiled_rule_count > TK_MAX_RULES) {

@@ -49,7 +49,7 @@ DROP = object()
 RULE = "policies/documents/rules/0/"
 broken = [
     ("version", 2), ("version", "1"), ("version", DROP), ("guard_points", DROP), ("extra", 1),
-    ("guard_points", {}), ("time_sets", []),
+    ("guard_points", {}), ("time_sets", []), ("level", "high"), ("level", 1),
     ("keys/finance-2026/provider", "command"), ("keys/finance-2026/path", "relative"),
     ("keys/finance-2026/path", DROP), ("keys/finance-2026/extra", 1),
     ("keys/c", {"provider": "command"}), ("keys/c", {"provider": "command", "argv": []}),
@@ -100,6 +100,7 @@ broken = [
     ("guard_points/0/name", DROP), ("guard_points/0/policy", DROP), ("guard_points/0/extra", 1),
 ]
 good = [
+    ("level", "minimal"), ("level", "normal"), ("level", "paranoid"), ("level", "learning"),
     ("keys/finance-2026", {"provider": "command", "argv": ["/usr/bin/vault", "", "-x", "-x"], "timeout": 300}),
     ("keys/finance-2026", {"provider": "command", "argv": ["/usr/bin/vault"]}),
     ("keys/finance-2026", {"provider": "credential", "name": "finance.key"}),

@@ -46,6 +46,10 @@ static const struct fault guards[] = {
 };
 
 static const struct fault keys[] = {
+	{WHOLE("'level': 'paranoyd',"),
+	 "/level: no level \"paranoyd\" (did you mean \"paranoid\"?) (expected \"minimal\", \"normal\", \"paranoid\" or \"learning\")"},
+	{WHOLE("'level': 3,"),
+	 "/level: expected a string, found a number"},
 	{WHOLE("'keys': [],"),
 	 "/keys: expected an object, found a list"},
 	{WHOLE("'keys': {'k': '/k'},"),

@@ -114,6 +114,39 @@ static void everything(void **state)
 	tk_problems_free(&problems);
 }
 
+static void levels(void **state)
+{
+	static const struct {
+		const char *text;
+		enum tk_mode said, unsaid;
+		uint8_t effects;
+	} rows[] = {
+		{"", TK_MONITOR, TK_ENFORCE, TK_PERMIT},
+		{"'level': 'minimal',", TK_MONITOR, TK_ENFORCE, TK_PERMIT},
+		{"'level': 'normal',", TK_MONITOR, TK_ENFORCE, TK_PERMIT},
+		{"'level': 'paranoid',", TK_MONITOR, TK_ENFORCE, TK_PERMIT | TK_AUDIT},
+		{"'level': 'learning',", TK_MONITOR, TK_LEARN, TK_PERMIT},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct tk_problems problems = {0};
+		struct tk_compiled *c;
+		char text[512];
+
+		snprintf(text, sizeof(text),
+			 "{'version': 1, %s 'policies': {'p': {'rules': [{'actions': ['read'], 'effects': ['permit']}]}}, "
+			 "'guard_points': [{'name': 'g', 'path': '/g', 'policy': 'p', 'mode': 'monitor'},"
+			 "{'name': 'h', 'path': '/h', 'policy': 'p'}]}",
+			 rows[i].text);
+		c = compiled(text, &problems);
+		assert_int_equal(c->guards[0].mode, rows[i].said);
+		assert_int_equal(c->guards[1].mode, rows[i].unsaid);
+		assert_int_equal(c->rules[0].effects, rows[i].effects);
+		tk_compiled_free(c);
+		tk_problems_free(&problems);
+	}
+}
+
 static void warnings(void **state)
 {
 	struct tk_problems problems = {0};
@@ -419,7 +452,8 @@ static void from_file(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(everything),	   cmocka_unit_test(warnings),
+		cmocka_unit_test(everything),	   cmocka_unit_test(levels),
+	   cmocka_unit_test(warnings),
 		cmocka_unit_test(limits),	   cmocka_unit_test(rules_in_all),
 		cmocka_unit_test(automaton_limit), cmocka_unit_test(guard_of_path),
 		cmocka_unit_test(words),	   cmocka_unit_test(rule_text),
