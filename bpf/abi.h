@@ -224,8 +224,9 @@ struct tk_control {
 	 */
 	__u32 adopting;
 	__u32 has_units;     /* bit per slot: the generation names units, so control groups must be looked at */
+	struct tk_inode command; /* takakrypt-bpf itself, for key_op; all zero: not known */
 };
-_Static_assert(sizeof(struct tk_control) == 32, "tk_control");
+_Static_assert(sizeof(struct tk_control) == 48, "tk_control");
 
 enum tk_view {
 	TK_VIEW_NONE = 0, /* no contents: directories, devices, sockets */

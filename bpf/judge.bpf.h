@@ -73,6 +73,38 @@ static __always_inline bool tk_lets(const struct tk_access *a)
 	return a->mode == TK_MONITOR || a->mode == TK_LEARN;
 }
 
+/* Is the command at work, by its own will? */
+static __always_inline bool tk_is_command(const struct tk_control *now)
+{
+	const struct task_struct *task = bpf_get_current_task_btf();
+	struct inode *exe = tk_exe_of(task);
+	struct tk_inode inode;
+
+	if (!exe || !now || !now->command.ino || BPF_CORE_READ(task, ptrace))
+		return false;
+	tk_inode_read(&inode, (__u64)exe);
+	return inode.ino == now->command.ino && inode.dev == now->command.dev &&
+	       inode.igeneration == now->command.igeneration;
+}
+
+/* Who may `key_op` may through the command do all that its verbs need, on the bytes as stored.  1 or 0. */
+TK_GLOBAL int tk_key_op(struct tk_access *a)
+{
+	__u32 effects;
+
+	if (!a || !tk_is_command(tk_control_now()))
+		return 0;
+	a->request.action = TK_KEY_OP;
+	a->verdict = tk_verdict(a);
+	effects = TK_VERDICT_EFFECTS(a->verdict);
+	tk_count(TK_COUNT_DECISIONS);
+	if (!(effects & TK_PERMIT))
+		return 0; /* then it is a program like any other */
+	if (effects & TK_AUDIT || a->mode == TK_LEARN)
+		tk_tell(a, TK_KEY_OP, 0);
+	return 1;
+}
+
 /*
  * Judges every action in the mask: they must all be permitted, in one and the same view.
  * Returns enum tk_view (what the permitting rules say), or -EACCES.  Monitor and learn mode permit what
@@ -96,6 +128,8 @@ TK_GLOBAL int tk_judge(struct tk_access *a, __u32 actions)
 			return tk_refuse(a, actions, TK_PLACE_UNKNOWN, -EACCES);
 		tk_sets_add(a->request.resources, end->sets);
 	}
+	if (tk_key_op(a))
+		return actions & TK_CONTENT_ACTIONS ? TK_VIEW_RAW : TK_VIEW_NONE;
 	for (__u32 i = 0; i < TK_ACTION_COUNT; i++) {
 		__u32 action = 1 << i, effects;
 		int this_view;

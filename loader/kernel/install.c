@@ -292,6 +292,7 @@ int tk_kernel_install(struct tk_kernel *kernel, const struct tk_compiled *compil
 	set_slot_bit(&kernel->control->has_groups, in.generation, resolved->group_count > 0);
 	set_slot_bit(&kernel->control->has_resources, in.generation, compiled->resource_set_count > 0);
 	set_slot_bit(&kernel->control->has_units, in.generation, compiled->unit_count > 0);
+	tk_kernel_know_command(kernel);
 	__atomic_store_n(&kernel->control->adopting, 1, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&kernel->control->generation, in.generation, __ATOMIC_SEQ_CST);
 	if (before && grace_period())

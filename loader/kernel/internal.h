@@ -80,6 +80,8 @@ int tk_kernel_alloc(struct tk_kernel **ret_kernel);
 int tk_kernel_map_control(struct tk_kernel *kernel);
 int tk_kernel_tell(struct tk_kernel *kernel, const struct tk_command *command);
 
+/* Tells the programs which executable this is, for key_op. */
+void tk_kernel_know_command(struct tk_kernel *kernel);
 /* The inodes of paths as the programs see them; those that cannot be opened stay as they are. */
 int tk_kernel_identify(const char *const *paths, size_t count, struct tk_inode *inodes);
 

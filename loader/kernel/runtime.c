@@ -23,6 +23,7 @@ int tk_kernel_set_agent(struct tk_kernel *kernel, uint32_t pid)
 {
 	__atomic_store_n(&kernel->control->ready, 0, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&kernel->control->agent, pid, __ATOMIC_SEQ_CST);
+	tk_kernel_know_command(kernel); /* it may have been upgraded since the load */
 	/* The program on prctl learns the agent's mount namespace by this. */
 	prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
 	return 0;

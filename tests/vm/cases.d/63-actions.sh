@@ -8,8 +8,14 @@ G=/mnt/ext4/guarded O=/mnt/ext4/outside
 SHARER=$CASE_DIR/bin/sharer
 probe_as "$SHARER"
 PROCESS_SETS="$PROCESS_SETS, \"sharer\": { \"processes\": [ { \"path\": \"$SHARER\" } ] }"
-ALL='{ "processes": ["app", "sharer"], "actions": ["all_ops"], "effects": ["permit", "apply_key"] }'
-denying() { echo '{ "processes": "app", "actions": ["'"$1"'"], "effects": ["deny", "audit"] }, '"$ALL"; }
+# The command is in no set: what it may it may by key_op alone.
+ALL='{ "processes": ["app", "sharer"], "actions": ["all_ops"], "effects": ["permit", "apply_key"] },
+	{ "actions": ["key_op"], "effects": ["permit", "audit"] }'
+denying() {
+	local who='"processes": "app",'
+	[ "$1" != key_op ] || who=
+	echo "{ $who"' "actions": ["'"$1"'"], "effects": ["deny", "audit"] }, '"$ALL"
+}
 
 # Row N of the table: ACTION[N], HOOK[N], WAY[N].
 ACTION=() HOOK=() WAY=()
@@ -24,6 +30,7 @@ check "the table was found" test ${#WAY[@]} -gt 30
 words() {
 	local at=$G/$1.$2 word
 	WORDS=(app_root)
+	[ "${ACTION[$1]}" != key_op ] || WORDS=(command)
 	[[ ${WAY[$1]} != recvfd* ]] || WORDS=("$SHARER") # who opens and hands over is not who is judged
 	for word in ${WAY[$1]}; do
 		case $word in
@@ -42,6 +49,15 @@ words() {
 }
 # Root in the program: nothing but the policy is in its way.
 app_root() { "$APP" "$@"; }
+# A verb of the command, telling of itself as the probe does.
+command() {
+	local said errno=none
+	echo "probe command-$1"
+	said=$("$TK" "$1" --key-file "$KEY" "$2" 2>&1) && return
+	[[ $said != *"ermission denied"* ]] || errno=EACCES
+	printf '%s\nerrno %s\n' "$said" $errno
+	return 10
+}
 
 prepare
 for n in "${!WAY[@]}"; do
