@@ -38,12 +38,6 @@ static const char help[] =
 	"EXAMPLE\n"
 	"    takakrypt-bpf check /etc/takakrypt/policy.json && takakrypt-bpf reload\n";
 
-static const struct option options[] = {
-	{"json", no_argument, NULL, 'j'},
-	{"help", no_argument, NULL, 'h'},
-	{},
-};
-
 static int compile_and_resolve(const char *file, struct tk_problems *problems)
 {
 	struct tk_compiled *compiled = NULL;
@@ -95,26 +89,15 @@ static int check(const char *file, cJSON *array)
 int cmd_check(int argc, char **argv)
 {
 	_cleanup_json_ cJSON *array = NULL;
-	int c, r, code = TK_EXIT_DONE;
+	bool json = false;
+	const struct tk_flag flags[] = {{"json", &json}, {}};
+	int r, code = tk_flags(verb, help, flags, argc, argv);
 
-	optind = 0;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		switch (c) {
-		case 'j':
-			if (array)
-				return tk_usage(verb, "--json is given twice");
-			array = cJSON_CreateArray();
-			if (!array)
-				return tk_fail_err("write", "the report", -ENOMEM);
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return TK_EXIT_DONE;
-		default:
-			return tk_usage_getopt(verb, argv, c);
-		}
-	}
+	if (code != TK_GO_ON)
+		return code;
+	if (json && !(array = cJSON_CreateArray()))
+		return tk_fail_err("write", "the report", -ENOMEM);
+	code = TK_EXIT_DONE;
 	if (optind == argc)
 		return tk_usage(verb, "no policy is named");
 	for (int i = optind; i < argc; i++) {

@@ -47,13 +47,6 @@ static const char help[] =
 	"EXAMPLE\n"
 	"    takakrypt-bpf inspect --json *.csv | jq -r '.[] | select(.error) | .file'\n";
 
-static const struct option options[] = {
-	{"json", no_argument, NULL, 'j'},
-	{"cross-filesystems", no_argument, NULL, 'x'},
-	{"help", no_argument, NULL, 'h'},
-	{},
-};
-
 static int read_header(const char *path, struct tk_header *ret_header, uint64_t *ret_size)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -174,31 +167,14 @@ int cmd_inspect(int argc, char **argv)
 	/* one at a time: the report is in the order of the names */
 	struct tk_tree tree = {
 		.verb = verb, .directories = true, .one_thread = true, .fn = one_file, .ctx = &job};
-	int c, code;
+	bool json = false;
+	const struct tk_flag flags[] = {{"json", &json}, {"cross-filesystems", &tree.cross}, {}};
+	int code = tk_flags(verb, help, flags, argc, argv);
 
-	optind = 0;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		switch (c) {
-		case 'j':
-			if (array)
-				return tk_usage(verb, "--json is given twice");
-			array = cJSON_CreateArray();
-			if (!array)
-				return tk_fail_err("write", "the report", -ENOMEM);
-			break;
-		case 'x':
-			if (tree.cross)
-				return tk_usage(verb, "--cross-filesystems is given twice");
-			tree.cross = true;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return TK_EXIT_DONE;
-		default:
-			return tk_usage_getopt(verb, argv, c);
-		}
-	}
+	if (code != TK_GO_ON)
+		return code;
+	if (json && !(array = cJSON_CreateArray()))
+		return tk_fail_err("write", "the report", -ENOMEM);
 	if (optind == argc)
 		return tk_usage(verb, "no file is named");
 	job.array = array;

@@ -170,17 +170,11 @@ static int test(const char *policy, const char *file)
 
 int cmd_test(int argc, char **argv)
 {
-	static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {}};
-	int c;
+	const struct tk_flag flags[] = {{}};
+	int code = tk_flags(verb, help, flags, argc, argv);
 
-	optind = 0;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		if (c != 'h')
-			return tk_usage_getopt(verb, argv, c);
-		fputs(help, stdout);
-		return TK_EXIT_DONE;
-	}
+	if (code != TK_GO_ON)
+		return code;
 	if (argc - optind != 2)
 		return tk_usage(verb, "expected a POLICY and a file of CASES");
 	return test(argv[optind], argv[optind + 1]);

@@ -5,9 +5,11 @@
 #include "loader/util.h"
 #include "loader/cmd.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
@@ -132,6 +134,31 @@ int tk_usage_getopt(const char *verb, char **argv, int c)
 	if (optopt)
 		return tk_usage(verb, "option %s takes no value", given);
 	return tk_usage(verb, "there is no option %s, or it is not unique", given);
+}
+
+int tk_flags(const char *verb, const char *help, const struct tk_flag *flags, int argc, char **argv)
+{
+	struct option options[TK_FLAGS_MAX + 2] = {{"help", no_argument, NULL, 'h'}};
+	int c;
+
+	for (int i = 0; flags[i].name; i++) {
+		assert(i < TK_FLAGS_MAX);
+		options[i + 1] = (struct option){flags[i].name, no_argument, NULL, UCHAR_MAX + 1 + i};
+	}
+	optind = 0;
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+		if (c == 'h') {
+			fputs(help, stdout);
+			return TK_EXIT_DONE;
+		}
+		if (c == '?' || c == ':')
+			return tk_usage_getopt(verb, argv, c);
+		if (*flags[c - UCHAR_MAX - 1].ret_given)
+			return tk_usage(verb, "--%s is given twice", flags[c - UCHAR_MAX - 1].name);
+		*flags[c - UCHAR_MAX - 1].ret_given = true;
+	}
+	return TK_GO_ON;
 }
 
 int tk_parse_u64(const char *text, uint64_t max, uint64_t *ret_value)
