@@ -23,8 +23,8 @@ static const char help[] =
 	"\n"
 	"DESCRIPTION\n"
 	"    Compares two policies by what they do, not by their text: for each guard point,\n"
-	"    each class of users, programs and paths that their sets can tell apart, and each\n"
-	"    action, the verdict of OLD and that of NEW. Classes that change in the same way\n"
+	"    each class of users, programs, paths and times that their sets can tell apart, and\n"
+	"    each action, the verdict of OLD and that of NEW. Classes that change in the same way\n"
 	"    are put together:\n"
 	"\n"
 	"    confidential: finance in editors: data_write permit+apply_key → deny\n"
@@ -35,17 +35,17 @@ static const char help[] =
 	"    nothing.\n"
 	"\n"
 	"    A class is shown by its sets' names; where OLD and NEW name it differently, by an\n"
-	"    example and both, \"uid 1001 [finance → none]\". \"anybody else\", \"other programs\"\n"
-	"    and \"other paths\" are in none of the sets. A user has one uid and any groups; a\n"
-	"    program has one path, and its name and digest may be any. Nothing need be loaded\n"
-	"    and no root is needed. Policies with time sets, units or log-in are refused: this\n"
-	"    verb does not know them yet.\n"
+	"    example and both, \"uid 1001 [finance → none]\". \"anybody else\", \"other programs\",\n"
+	"    \"other paths\" and \"other times\" are in none of the sets. A user has one uid and any\n"
+	"    groups, and is logged in as such or not; a program has one path, in a unit or not,\n"
+	"    and its name and digest may be any. Times are those of the year that begins\n"
+	"    with this week. Nothing need be loaded and no root is needed.\n"
 	"\n"
 	"OPTIONS\n"
 	"    --json      a list of objects with \"guard_point\", \"path\", \"kind\" (verdict, added,\n"
 	"                removed, mode, key, algorithm, chunk_size), \"old\" and \"new\"; a verdict\n"
-	"                has \"actions\" and \"users\", \"programs\", \"paths\", each null for all or a\n"
-	"                list of objects with \"example\" (null: in no set), \"old\" and \"new\"\n"
+	"                has \"actions\" and \"users\", \"programs\", \"paths\", \"times\", each null for\n"
+	"                all or a list of objects with \"example\" (null: in no set), \"old\" and \"new\"\n"
 	"                (names of sets)\n"
 	"    -h, --help  this text\n"
 	"\n"
@@ -75,6 +75,7 @@ static const struct dimension {
 	[TK_DIM_USERS] = {"users", "", "anybody", "anybody else"},
 	[TK_DIM_PROGRAMS] = {"programs", " in ", "any program", "other programs"},
 	[TK_DIM_PATHS] = {"paths", " on ", "any path", "other paths"},
+	[TK_DIM_TIMES] = {"times", " at ", "any time", "other times"},
 };
 
 /* ---------------------------------------------------------------- words */
@@ -88,6 +89,7 @@ static char *const *names_of(const struct tk_compiled *compiled, int dim, size_t
 		{offsetof(struct tk_compiled, process_sets), offsetof(struct tk_compiled, process_set_count)},
 		{offsetof(struct tk_compiled, resource_sets),
 		 offsetof(struct tk_compiled, resource_set_count)},
+		{offsetof(struct tk_compiled, time_sets), offsetof(struct tk_compiled, time_set_count)},
 	};
 	const char *base = (const char *)compiled;
 
@@ -450,10 +452,6 @@ static int diff_files(const char *old, const char *new, bool json)
 	diff.sides[0] = sides[0];
 	diff.sides[1] = sides[1];
 	if (code == TK_EXIT_DONE)
-		code = tk_policy_timeless(verb, old, sides[0]);
-	if (code == TK_EXIT_DONE)
-		code = tk_policy_timeless(verb, new, sides[1]);
-	if (code == TK_EXIT_DONE)
 		code = compare(&diff);
 	tk_comparison_free(&diff.comparison);
 	tk_compiled_free(sides[0]);
@@ -463,30 +461,12 @@ static int diff_files(const char *old, const char *new, bool json)
 
 int cmd_diff(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"json", no_argument, NULL, 'j'},
-		{"help", no_argument, NULL, 'h'},
-		{},
-	};
 	bool json = false;
-	int c;
+	const struct tk_flag flags[] = {{"json", &json}, {}};
+	int code = tk_flags(verb, help, flags, argc, argv);
 
-	optind = 0;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		switch (c) {
-		case 'j':
-			if (json)
-				return tk_usage(verb, "--json is given twice");
-			json = true;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return TK_EXIT_DONE;
-		default:
-			return tk_usage_getopt(verb, argv, c);
-		}
-	}
+	if (code != TK_GO_ON)
+		return code;
 	if (argc - optind != 2)
 		return tk_usage(verb, "expected two policies, OLD and NEW");
 	return diff_files(argv[optind], argv[optind + 1], json);

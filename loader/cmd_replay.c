@@ -55,7 +55,8 @@ static const char help[] =
 	"\n"
 	"EXIT CODES\n"
 	"    0  nothing that was permitted would be denied or lose its plaintext\n"
-	"    1  failed, or lines that are no events were passed over; each is told\n"
+	"    1  failed, or the answer is not complete: lines that are no events were passed\n"
+	"       over, each is told; or events cannot be decided\n"
 	"    2  wrong usage; nothing was done\n"
 	"    3  something that was permitted would be denied, or lose its plaintext\n"
 	"\n"
@@ -63,7 +64,7 @@ static const char help[] =
 	"    takakrypt-bpf events --json > events.jsonl\n"
 	"    takakrypt-bpf replay new.json events.jsonl && takakrypt-bpf reload new.json\n";
 
-enum change { LOST, LOST_KEY, GAINED, GAINED_KEY, UNGUARDED, UNFIT, SAME };
+enum change { LOST, LOST_KEY, GAINED, GAINED_KEY, UNGUARDED, UNFIT, UNDECIDED, SAME };
 #define CHANGES SAME
 static const struct {
 	const char *name, *title;
@@ -74,6 +75,7 @@ static const struct {
 	[GAINED_KEY] = {"stored_to_plaintext", "stored to plaintext"},
 	[UNGUARDED] = {"not_guarded", "not guarded"},
 	[UNFIT] = {"cannot_be_asked", "cannot be asked"},
+	[UNDECIDED] = {"cannot_be_decided", "cannot be decided"},
 };
 
 /* Deeds that change in the same way, by the same rule. */
@@ -158,9 +160,11 @@ static int ask(struct replay *replay, const struct tk_deed *deed)
 		replay->groups_assumed += deed->count;
 	r = tk_explain_recorded(replay->compiled, replay->resolved, &recorded, &answer);
 	if (r == 0) {
-		group.change = change_of(replay->compiled, deed, &answer);
-		group.rule = answer.decided_by;
-		group.why = answer.guarded ? tk_reason_name(answer.reason) : "outside every guard point";
+		group.change = answer.lacks ? UNDECIDED : change_of(replay->compiled, deed, &answer);
+		group.rule = answer.lacks ? NULL : answer.decided_by;
+		group.why = answer.lacks     ? answer.lacks
+			    : answer.guarded ? tk_reason_name(answer.reason)
+					     : "outside every guard point";
 		if (answer.guarded)
 			group.guard = replay->compiled->guards[answer.guard].name;
 		if (group.change == SAME)
@@ -267,7 +271,7 @@ static int ask_all(struct replay *replay, const struct tk_recording *recording, 
 	r = json ? print_json(replay, recording) : print_text(replay, recording);
 	if (r < 0)
 		return tk_fail_err("write", "the report", r);
-	if (recording->malformed)
+	if (recording->malformed || replay->totals[UNDECIDED])
 		return TK_EXIT_FAILED; /* the answer is incomplete, whatever it is */
 	return replay->totals[LOST] || replay->totals[LOST_KEY] ? TK_EXIT_DENIED : TK_EXIT_DONE;
 }
@@ -289,11 +293,9 @@ static int replay_file(const char *policy, const char *file, bool json)
 		return code;
 	replay.compiled = compiled;
 	replay.resolved = resolved;
-	code = tk_policy_timeless(verb, policy, compiled);
-	if (code == TK_EXIT_DONE) {
-		r = tk_recording_read(&recording, stream, file);
-		code = r < 0 ? tk_fail_err("read", file, r) : ask_all(&replay, &recording, policy, json);
-	}
+	recording.policy = compiled;
+	r = tk_recording_read(&recording, stream, file);
+	code = r < 0 ? tk_fail_err("read", file, r) : ask_all(&replay, &recording, policy, json);
 	free(replay.groups);
 	tk_recording_free(&recording);
 	tk_resolved_free(resolved);
@@ -303,30 +305,12 @@ static int replay_file(const char *policy, const char *file, bool json)
 
 int cmd_replay(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"json", no_argument, NULL, 'j'},
-		{"help", no_argument, NULL, 'h'},
-		{},
-	};
 	bool json = false;
-	int c;
+	const struct tk_flag flags[] = {{"json", &json}, {}};
+	int code = tk_flags(verb, help, flags, argc, argv);
 
-	optind = 0;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		switch (c) {
-		case 'j':
-			if (json)
-				return tk_usage(verb, "--json is given twice");
-			json = true;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return TK_EXIT_DONE;
-		default:
-			return tk_usage_getopt(verb, argv, c);
-		}
-	}
+	if (code != TK_GO_ON)
+		return code;
 	if (argc - optind != 2)
 		return tk_usage(verb, "expected a POLICY and a file of EVENTS");
 	return replay_file(argv[optind], argv[optind + 1], json);

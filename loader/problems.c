@@ -63,16 +63,3 @@ int tk_policy_open(const char *file, struct tk_compiled **ret_compiled, struct t
 	tk_compiled_free(compiled);
 	return code;
 }
-
-int tk_policy_timeless(const char *verb, const char *file, const struct tk_compiled *compiled)
-{
-	bool login = false;
-
-	for (int i = 0; i < TK_SET_WORDS; i++)
-		login |= compiled->login_sets.sets[i];
-	if (!login && !compiled->time_set_count && !compiled->unit_count)
-		return TK_EXIT_DONE;
-	return tk_fail(verb, file,
-		       "it has time sets, units or log-in, and this verb knows users, programs and files only",
-		       "`explain` and `test` know them");
-}

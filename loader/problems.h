@@ -23,7 +23,4 @@ cJSON *tk_problems_json(const struct tk_problems *problems, bool warnings);
  */
 int tk_policy_open(const char *file, struct tk_compiled **ret_compiled, struct tk_resolved **ret_resolved);
 
-/* TK_EXIT_FAILED, told, when verdicts hang on more than users, programs and files: times, units, log-in. */
-int tk_policy_timeless(const char *verb, const char *file, const struct tk_compiled *compiled);
-
 #endif

@@ -168,8 +168,11 @@ char *tk_event_json(const struct tk_event *event, const char *guard_path, const 
 	cJSON_AddNumberToObject(json, "uid", event->uid);
 	if (*user_name(event->uid))
 		cJSON_AddStringToObject(json, "user", user_name(event->uid));
+	/* Null, and not left out: "never logged in" is known, and decides. */
 	if (event->login_uid != UINT32_MAX)
 		cJSON_AddNumberToObject(json, "login_uid", event->login_uid);
+	else
+		cJSON_AddNullToObject(json, "login_uid");
 	cJSON_AddNumberToObject(json, "gid", event->gid);
 	cJSON_AddNumberToObject(json, "pid", event->pid);
 	memcpy(comm, event->comm, TK_COMM_LEN);

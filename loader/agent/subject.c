@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * loader/agent/subject.c - who the process of an event is, looked up in /proc while
- * it may still run: the path of its executable and its supplementary groups.  An
- * event is told without what cannot be known for certain any more.
+ * it may still run: the path of its executable, its supplementary groups, its systemd
+ * unit.  An event is told without what cannot be known for certain any more.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -96,6 +96,57 @@ static void groups_add(cJSON *json, const struct tk_event *event)
 		cJSON_Delete(groups);
 }
 
+/* The unit of a control group's path, as bpf/unit.bpf.h finds it; "": none.  Below a namespace of its own:
+ * NULL. */
+static const char *unit_of(char *path)
+{
+	unsigned int depth = 1; /* the root */
+	char *name = path;
+
+	if (!strncmp(path, "/..", 3))
+		return NULL;
+	for (const char *p = path; *p; p++)
+		depth += *p == '/';
+	while (depth <= TK_UNIT_DEPTH && *name == '/') {
+		char *end = strchrnul(name + 1, '/');
+		size_t len = (size_t)(end - name - 1);
+		bool slice = len >= strlen("x.slice") - 1 && len + 1 < TK_UNIT_MAX &&
+			     !strncmp(end - 6, ".slice", 6);
+
+		if (!slice) {
+			*end = '\0';
+			name += name[1] == '_' ? 2 : 1;
+			return strlen(name) < TK_UNIT_MAX - 1 ? name : "";
+		}
+		name = end;
+	}
+	return "";
+}
+
+/* "0::/system.slice/cron.service" is the control group of the unified hierarchy. */
+static void unit_add(cJSON *json, const struct tk_event *event)
+{
+	TK_AUTO_TEXT line = NULL;
+	const char *unit = NULL;
+	size_t room = 0;
+	char name[32];
+	FILE *file;
+
+	snprintf(name, sizeof(name), "/proc/%u/cgroup", event->tid);
+	file = fopen(name, "re");
+	while (file && !unit && getline(&line, &room, file) > 0) {
+		line[strcspn(line, "\n")] = '\0';
+		if (!strncmp(line, "0::/", 4))
+			unit = unit_of(line + 3);
+	}
+	if (file)
+		fclose(file);
+	if (unit && *unit)
+		cJSON_AddStringToObject(json, "unit", unit);
+	else if (unit)
+		cJSON_AddNullToObject(json, "unit");
+}
+
 void tk_subject_add(cJSON *json, const struct tk_event *event)
 {
 	char path[4096], inode[64];
@@ -108,6 +159,7 @@ void tk_subject_add(cJSON *json, const struct tk_event *event)
 	if (exe_running(event, path, sizeof(path))) {
 		exe_remember(&event->exe, path);
 		groups_add(json, event);
+		unit_add(json, event);
 	}
 	known = exe_recall(&event->exe);
 	if (known)

@@ -181,6 +181,12 @@ void tk_times_at(const struct tk_compiled *compiled, int64_t when, struct tk_set
 /* The same now, as the kernel programs want it.  A change that follows shortly is met by TK_TIMES_LATE. */
 void tk_times_now(const struct tk_compiled *compiled, struct tk_times_now *ret_now, int64_t *ret_next);
 
+/*
+ * Whether this one holds at `when`, and an instant after it until which that does not change, in *ret_until:
+ * when it does, or some weeks later.
+ */
+bool tk_time_holds(const struct tk_time_spec *spec, int64_t when, int64_t *ret_until);
+
 /* An instant, or what the clock on the wall shows, wherever that wall is. */
 struct tk_moment {
 	bool on_wall;

@@ -58,6 +58,12 @@ static int64_t spec_next(const struct tk_time_spec *spec, int64_t when)
 	return when;
 }
 
+bool tk_time_holds(const struct tk_time_spec *spec, int64_t when, int64_t *ret_until)
+{
+	*ret_until = spec_next(spec, when);
+	return spec_holds(spec, when);
+}
+
 void tk_times_at(const struct tk_compiled *compiled, int64_t when, struct tk_set_bits *ret_holding,
 		 int64_t *ret_next)
 {
@@ -65,9 +71,9 @@ void tk_times_at(const struct tk_compiled *compiled, int64_t when, struct tk_set
 	int64_t next = INT64_MAX;
 
 	for (size_t i = 0; i < compiled->time_set_count; i++) {
-		int64_t change = spec_next(&compiled->times[i], when);
+		int64_t change;
 
-		if (spec_holds(&compiled->times[i], when))
+		if (tk_time_holds(&compiled->times[i], when, &change))
 			holding.sets[i / 64] |= 1ull << (i % 64);
 		next = change < next ? change : next;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * loader/study/boxes.h - what holds for some users in some programs on some paths, put
- * together where the same holds: the form in which diff and learn tell things.
+ * loader/study/boxes.h - what holds for some users in some programs on some paths at some
+ * times, put together where the same holds: the form in which diff and learn tell things.
  */
 #ifndef TK_LOADER_BOXES_H
 #define TK_LOADER_BOXES_H
@@ -11,10 +11,10 @@
 
 #include "bpf/abi.h"
 
-enum tk_dim { TK_DIM_USERS, TK_DIM_PROGRAMS, TK_DIM_PATHS, TK_DIMS };
+enum tk_dim { TK_DIM_USERS, TK_DIM_PROGRAMS, TK_DIM_PATHS, TK_DIM_TIMES, TK_DIMS };
 #define TK_SIDES 2 /* the old policy and the new one */
 
-/* All combinations of the users, programs and paths that are `in`. */
+/* All combinations of the users, programs, paths and times that are `in`. */
 struct tk_box {
 	uint8_t *in[TK_DIMS];			    /* for each of the dimension: 1 when it is meant */
 	uint8_t effects[TK_SIDES][TK_ACTION_COUNT]; /* what holds: enum tk_effect bits */

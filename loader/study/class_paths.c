@@ -101,8 +101,9 @@ static char *path_of(const struct walk *walk, uint32_t index)
 static int class_add(const struct walk *walk, uint32_t index, const struct tk_class_mask *mask,
 		     struct tk_classes *classes)
 {
-	struct tk_class class = {0}, *larger;
+	struct tk_class class = {0};
 	uint64_t any = 0;
+	int r;
 
 	for (int side = 0; side < TK_SIDES; side++) {
 		const struct tk_state *state = &walk->sides[side]->states[walk->nodes[index].states[side]];
@@ -110,20 +111,12 @@ static int class_add(const struct walk *walk, uint32_t index, const struct tk_cl
 		for (int word = 0; word < TK_SET_WORDS; word++)
 			any |= class.sets[side][word] = state->sets[word] & mask->sets[side][word];
 	}
-	for (size_t i = 0; i < classes->count; i++) {
-		if (!memcmp(classes->items[i].sets, class.sets, sizeof(class.sets)))
-			return 0;
-	}
-	if (classes->count == TK_CLASSES_MAX)
-		return -E2BIG;
-	larger = reallocarray(classes->items, classes->count + 1, sizeof(*larger));
-	if (!larger)
-		return -ENOMEM;
-	classes->items = larger;
-	if (any && !(class.example = path_of(walk, index)))
-		return -ENOMEM;
-	larger[classes->count++] = class;
-	return 0;
+	r = tk_class_add(classes, &class);
+	/* The last one's example: made only where it is needed. */
+	if (r != 1 || !any)
+		return r < 0 ? r : 0;
+	classes->items[classes->count - 1].example = path_of(walk, index);
+	return classes->items[classes->count - 1].example ? 0 : -ENOMEM;
 }
 
 /* Not '/' at the front of a path, but the guard point itself (no byte at all) is one. */

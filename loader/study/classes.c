@@ -2,7 +2,7 @@
 /*
  * loader/study/classes.c - finds the classes of users and of programs: from what the
  * sets' entries say, atoms; from atoms that may hold together, classes.  Those of
- * paths are in class_paths.c.
+ * paths are in class_paths.c, of times in class_times.c.
  */
 #include "loader/study/classes.h"
 #include "loader/util.h"
@@ -89,6 +89,24 @@ void tk_classes_free(struct tk_classes *classes)
 	*classes = (struct tk_classes){0};
 }
 
+int tk_class_add(struct tk_classes *classes, const struct tk_class *class)
+{
+	struct tk_class *larger;
+
+	for (size_t i = 0; i < classes->count; i++) {
+		if (!memcmp(classes->items[i].sets, class->sets, sizeof(class->sets)))
+			return 0;
+	}
+	if (classes->count == TK_CLASSES_MAX)
+		return -E2BIG;
+	larger = reallocarray(classes->items, classes->count + 1, sizeof(*larger));
+	if (!larger)
+		return -ENOMEM;
+	classes->items = larger;
+	larger[classes->count++] = *class;
+	return 1;
+}
+
 /* Some atoms that may hold together: `atom` and those of the combination before. */
 struct combination {
 	uint32_t before; /* 0: the empty one */
@@ -102,13 +120,18 @@ struct join {
 	bool (*together)(const struct atom *a, const struct atom *b);
 	struct combination *items; /* the first is empty */
 	size_t count;
-	struct tk_classes classes;
+	const struct tk_class *always; /* in each; its example is told behind every other */
+	struct tk_classes *classes;
 };
 
-/* "uid 1001 + gid 2001"; NULL for the empty one. */
+/* "uid 1001 + gid 2001", "/usr/bin/vim in web.service"; NULL for the empty one. */
 static int example_of(const struct join *join, size_t index, char **ret_example)
 {
+	const char *where = join->always->example;
 	_cleanup_free_ char *text = NULL;
+
+	if (!index && where && !(text = strdup("any program")))
+		return -ENOMEM;
 
 	for (; index; index = join->items[index].before) {
 		const char *key = join->atoms->items[join->items[index].atom].key;
@@ -119,32 +142,27 @@ static int example_of(const struct join *join, size_t index, char **ret_example)
 		free(text);
 		text = longer;
 	}
+	if (where) {
+		char *longer;
+
+		if (asprintf(&longer, "%s in %s", text, where) < 0)
+			return -ENOMEM;
+		free(text);
+		text = longer;
+	}
 	*ret_example = TK_TAKE_PTR(text);
 	return 0;
 }
 
 static int class_add(struct join *join, size_t index)
 {
-	struct tk_classes *classes = &join->classes;
-	const struct combination *combination = &join->items[index];
-	struct tk_class *larger, class = {0};
+	struct tk_class class = {0};
 	int r;
 
-	for (size_t i = 0; i < classes->count; i++) {
-		if (!memcmp(classes->items[i].sets, combination->sets, sizeof(combination->sets)))
-			return 0;
-	}
-	if (classes->count == TK_CLASSES_MAX)
-		return -E2BIG;
-	larger = reallocarray(classes->items, classes->count + 1, sizeof(*larger));
-	if (!larger)
-		return -ENOMEM;
-	classes->items = larger;
-	memcpy(class.sets, combination->sets, sizeof(class.sets));
-	r = example_of(join, index, &class.example);
-	if (r == 0)
-		larger[classes->count++] = class;
-	return r;
+	memcpy(class.sets, join->items[index].sets, sizeof(class.sets));
+	r = tk_class_add(join->classes, &class);
+	/* The last one's example: made only where it is needed. */
+	return r == 1 ? example_of(join, index, &join->classes->items[join->classes->count - 1].example) : r;
 }
 
 /* Adds an atom to a combination, if it may hold beside it and makes a difference. */
@@ -168,23 +186,29 @@ static int extend(struct join *join, size_t index, uint32_t added)
 	return class_add(join, join->count - 1);
 }
 
+/* Into classes that may hold some already; `always` is in each. */
 static int classes_join(const struct atoms *atoms,
 			bool (*together)(const struct atom *a, const struct atom *b),
-			struct tk_classes *ret_classes)
+			const struct tk_class *always, struct tk_classes *classes)
 {
 	_cleanup_free_ struct combination *items = calloc(COMBINATIONS_MAX, sizeof(*items));
-	struct join join = {.atoms = atoms, .together = together, .items = items, .count = 1};
-	int r = items ? class_add(&join, 0) : -ENOMEM;
+	struct join join = {.atoms = atoms,
+			    .together = together,
+			    .items = items,
+			    .count = 1,
+			    .always = always,
+			    .classes = classes};
+	int r;
 
+	if (!items)
+		return -ENOMEM;
+	memcpy(items[0].sets, always->sets, sizeof(items[0].sets));
+	r = class_add(&join, 0);
 	/* In the order of their size, so that a class is shown by as few atoms as can be. */
 	for (size_t i = 0; !r && i < join.count; i++) {
 		for (uint32_t next = i ? items[i].atom + 1 : 0; !r && next < atoms->count; next++)
 			r = join.count == COMBINATIONS_MAX ? -E2BIG : extend(&join, i, next);
 	}
-	if (r)
-		tk_classes_free(&join.classes);
-	else
-		*ret_classes = join.classes;
 	return r;
 }
 
@@ -208,22 +232,58 @@ static bool users_together(const struct atom *a, const struct atom *b)
 	return !a->alone || !b->alone;
 }
 
+/* Each user once more as somebody who logged in as another, or never: without the sets that require it. */
+static int logins_split(const struct tk_compiled *const sides[TK_SIDES], struct tk_classes *classes)
+{
+	size_t count = classes->count;
+
+	for (size_t i = 0; i < count; i++) {
+		struct tk_class class = classes->items[i];
+		int r;
+
+		for (int side = 0; side < TK_SIDES; side++) {
+			for (int word = 0; word < TK_SET_WORDS; word++)
+				class.sets[side][word] &= ~sides[side]->login_sets.sets[word];
+		}
+		if (!memcmp(class.sets, classes->items[i].sets, sizeof(class.sets)))
+			continue;
+		if (asprintf(&class.example, "%s + another log-in", classes->items[i].example) < 0)
+			return -ENOMEM;
+		r = tk_class_add(classes, &class);
+		if (r != 1)
+			free(class.example);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 int tk_classes_of_users(const struct tk_compiled *const sides[TK_SIDES], const struct tk_class_mask *mask,
 			struct tk_classes *ret_classes)
 {
 	_cleanup_atoms_ struct atoms atoms = {0};
+	const struct tk_class always = {0};
+	struct tk_classes classes = {0};
+	int r;
 
 	for (int side = 0; side < TK_SIDES; side++) {
 		for (size_t i = 0; i < sides[side]->user_count; i++) {
 			const struct tk_user_spec *spec = &sides[side]->users[i];
-			int r = atom_add(&atoms, user_key(spec), !spec->group, NULL, side, spec->set);
 
+			r = atom_add(&atoms, user_key(spec), !spec->group, NULL, side, spec->set);
 			if (r < 0)
 				return r;
 		}
 	}
 	atoms_mask(&atoms, mask);
-	return classes_join(&atoms, users_together, ret_classes);
+	r = classes_join(&atoms, users_together, &always, &classes);
+	if (r == 0)
+		r = logins_split(sides, &classes);
+	if (r < 0)
+		tk_classes_free(&classes);
+	else
+		*ret_classes = classes;
+	return r;
 }
 
 /* ---------------------------------------------------------------- programs */
@@ -293,21 +353,66 @@ static void literals_complete(struct atoms *atoms)
 	}
 }
 
-int tk_classes_of_programs(const struct tk_compiled *const sides[TK_SIDES], const struct tk_class_mask *mask,
-			   struct tk_classes *ret_classes)
+static bool is_unit_alone(const struct tk_process_spec *spec)
+{
+	return !spec->path && !spec->name && !spec->has_sha256;
+}
+
+/* Programs in one unit; NULL: in none that a policy names. */
+static int programs_in(const struct tk_compiled *const sides[TK_SIDES], const struct tk_class_mask *mask,
+		       char *unit, struct tk_classes *classes)
 {
 	_cleanup_atoms_ struct atoms atoms = {0};
+	struct tk_class always = {.example = unit};
 
 	for (int side = 0; side < TK_SIDES; side++) {
 		for (size_t i = 0; i < sides[side]->process_count; i++) {
 			const struct tk_process_spec *spec = &sides[side]->processes[i];
-			int r = atom_add(&atoms, process_key(spec), is_literal(spec), spec, side, spec->set);
+			int r = 0;
 
+			if (spec->unit != UINT32_MAX &&
+			    (!unit || strcmp(sides[side]->units[spec->unit], unit)))
+				continue;
+			if (is_unit_alone(spec))
+				always.sets[side][spec->set / 64] |= 1ull << (spec->set % 64);
+			else
+				r = atom_add(&atoms, process_key(spec), is_literal(spec), spec, side,
+					     spec->set);
 			if (r < 0)
 				return r;
 		}
+		for (int word = 0; word < TK_SET_WORDS; word++)
+			always.sets[side][word] &= mask->sets[side][word];
 	}
 	literals_complete(&atoms);
 	atoms_mask(&atoms, mask);
-	return classes_join(&atoms, programs_together, ret_classes);
+	return classes_join(&atoms, programs_together, &always, classes);
+}
+
+static bool names_unit(const struct tk_compiled *compiled, const char *unit)
+{
+	for (size_t i = 0; i < compiled->unit_count; i++) {
+		if (!strcmp(compiled->units[i], unit))
+			return true;
+	}
+	return false;
+}
+
+int tk_classes_of_programs(const struct tk_compiled *const sides[TK_SIDES], const struct tk_class_mask *mask,
+			   struct tk_classes *ret_classes)
+{
+	struct tk_classes classes = {0};
+	int r = programs_in(sides, mask, NULL, &classes);
+
+	for (int side = 0; side < TK_SIDES; side++) {
+		for (size_t i = 0; r == 0 && i < sides[side]->unit_count; i++) {
+			if (!side || !names_unit(sides[0], sides[side]->units[i]))
+				r = programs_in(sides, mask, sides[side]->units[i], &classes);
+		}
+	}
+	if (r < 0)
+		tk_classes_free(&classes);
+	else
+		*ret_classes = classes;
+	return r;
 }

@@ -32,8 +32,19 @@ static void mask_of(const struct tk_compiled *compiled, const struct tk_policy *
 			masks[TK_DIM_USERS].sets[side][word] |= rule->users[word];
 			masks[TK_DIM_PROGRAMS].sets[side][word] |= rule->processes[word];
 			masks[TK_DIM_PATHS].sets[side][word] |= rule->resources[word];
+			masks[TK_DIM_TIMES].sets[side][word] |= rule->times[word];
 		}
 	}
+}
+
+/* Its Monday: not the very instant, or the same question would have another example for an answer each time.
+ */
+static int64_t this_week(void)
+{
+	const int64_t day = 86400, monday = 4 * day; /* 1970-01-05 */
+	int64_t now = time(NULL);
+
+	return now - (now - monday) % (7 * day);
 }
 
 static int find_classes(const struct tk_compiled *const sides[TK_SIDES],
@@ -52,6 +63,8 @@ static int find_classes(const struct tk_compiled *const sides[TK_SIDES],
 		r = tk_classes_of_programs(sides, &masks[TK_DIM_PROGRAMS], &classes[TK_DIM_PROGRAMS]);
 	if (r == 0)
 		r = tk_classes_of_paths(sides, &masks[TK_DIM_PATHS], &classes[TK_DIM_PATHS]);
+	if (r == 0)
+		r = tk_classes_of_times(sides, &masks[TK_DIM_TIMES], this_week(), &classes[TK_DIM_TIMES]);
 	for (int dim = 0; r == 0 && dim < TK_DIMS; dim++)
 		cells *= classes[dim].count;
 	return r == 0 && (cells > CELLS_MAX || cells * TK_ACTION_COUNT * rules > RULES_MAX) ? -E2BIG : r;
@@ -60,10 +73,9 @@ static int find_classes(const struct tk_compiled *const sides[TK_SIDES],
 /* ---------------------------------------------------------------- one combination */
 
 static uint8_t effects_of(const struct tk_compiled *compiled, const struct tk_policy *policy,
-			  struct tk_request *request)
+			  struct tk_request *request, struct tk_set_bits *times)
 {
-	struct tk_set_bits no_times = {}; /* cmd_diff.c refuses policies with time sets */
-	uint8_t effects = TK_VERDICT_EFFECTS(tk_verdict_of_sets(compiled, policy, request, &no_times));
+	uint8_t effects = TK_VERDICT_EFFECTS(tk_verdict_of_sets(compiled, policy, request, times));
 
 	if (!(request->action & (TK_DATA_READ | TK_DATA_WRITE | TK_EXECUTE)))
 		effects &= (uint8_t)~TK_APPLY_KEY;
@@ -77,13 +89,15 @@ static bool ask(const struct tk_compiled *const sides[TK_SIDES],
 {
 	for (int side = 0; side < TK_SIDES; side++) {
 		struct tk_request request = {0};
+		struct tk_set_bits times;
 
+		memcpy(times.sets, who[TK_DIM_TIMES]->sets[side], sizeof(times.sets));
 		memcpy(request.users, who[TK_DIM_USERS]->sets[side], sizeof(request.users));
 		memcpy(request.processes, who[TK_DIM_PROGRAMS]->sets[side], sizeof(request.processes));
 		memcpy(request.resources, who[TK_DIM_PATHS]->sets[side], sizeof(request.resources));
 		for (int i = 0; i < TK_ACTION_COUNT; i++) {
 			request.action = 1u << i;
-			ret_effects[side][i] = effects_of(sides[side], policies[side], &request);
+			ret_effects[side][i] = effects_of(sides[side], policies[side], &request, &times);
 		}
 	}
 	for (int i = 0; i < TK_ACTION_COUNT; i++) {
@@ -95,37 +109,27 @@ static bool ask(const struct tk_compiled *const sides[TK_SIDES],
 
 /* ---------------------------------------------------------------- all */
 
-static int compare_all(const struct tk_compiled *const sides[TK_SIDES],
-		       const struct tk_policy *const policies[TK_SIDES], struct tk_comparison *comparison)
+/* From one dimension on, at these places of those before it. */
+static int compare_from(const struct tk_compiled *const sides[TK_SIDES],
+			const struct tk_policy *const policies[TK_SIDES], struct tk_comparison *comparison,
+			enum tk_dim dim, size_t at[TK_DIMS])
 {
 	const struct tk_classes *classes = comparison->classes;
-	struct tk_boxes *changes = &comparison->changes;
 	uint8_t effects[TK_SIDES][TK_ACTION_COUNT];
+	size_t first = comparison->changes.count;
+	const struct tk_class *who[TK_DIMS];
+	int r = 0;
 
-	for (int dim = 0; dim < TK_DIMS; dim++)
-		changes->sizes[dim] = classes[dim].count;
-
-	for (size_t u = 0; u < classes[TK_DIM_USERS].count; u++) {
-		size_t of_user = changes->count;
-
-		for (size_t p = 0; p < classes[TK_DIM_PROGRAMS].count; p++) {
-			size_t of_program = changes->count;
-
-			for (size_t q = 0; q < classes[TK_DIM_PATHS].count; q++) {
-				const struct tk_class *who[] = {&classes[TK_DIM_USERS].items[u],
-								&classes[TK_DIM_PROGRAMS].items[p],
-								&classes[TK_DIM_PATHS].items[q]};
-
-				if (ask(sides, policies, who, effects) &&
-				    tk_boxes_add(changes, (size_t[]){u, p, q}, effects) < 0)
-					return -ENOMEM;
-			}
-			tk_boxes_merge(changes, of_program, TK_DIM_PATHS);
-		}
-		tk_boxes_merge(changes, of_user, TK_DIM_PROGRAMS);
+	if (dim == TK_DIMS) {
+		for (int i = 0; i < TK_DIMS; i++)
+			who[i] = &classes[i].items[at[i]];
+		return ask(sides, policies, who, effects) ? tk_boxes_add(&comparison->changes, at, effects)
+							  : 0;
 	}
-	tk_boxes_merge(changes, 0, TK_DIM_USERS);
-	return 0;
+	for (at[dim] = 0; r == 0 && at[dim] < classes[dim].count; at[dim]++)
+		r = compare_from(sides, policies, comparison, dim + 1, at);
+	tk_boxes_merge(&comparison->changes, first, dim);
+	return r;
 }
 
 int tk_compare(const struct tk_compiled *const sides[TK_SIDES],
@@ -133,9 +137,12 @@ int tk_compare(const struct tk_compiled *const sides[TK_SIDES],
 {
 	struct tk_comparison comparison = {0};
 	int r = find_classes(sides, policies, comparison.classes);
+	size_t at[TK_DIMS];
 
+	for (int dim = 0; dim < TK_DIMS; dim++)
+		comparison.changes.sizes[dim] = comparison.classes[dim].count;
 	if (r == 0)
-		r = compare_all(sides, policies, &comparison);
+		r = compare_from(sides, policies, &comparison, TK_DIM_USERS, at);
 	if (r < 0)
 		tk_comparison_free(&comparison);
 	else

@@ -3,16 +3,13 @@
  * loader/study/explain.c - looks up on this machine what a question names, and lets
  * bpf/decide.h, the code of the kernel programs, decide.
  */
-#include "loader/study/explain.h"
+#include "loader/study/explain_internal.h"
 #include "loader/util.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
-#include <limits.h>
 #include <pwd.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* The policy that decide.h reads; one question at a time. */
 static const struct tk_compiled *in_force;
@@ -212,128 +209,49 @@ static void join_executable(const struct tk_compiled *compiled, const struct tk_
 	}
 }
 
-static int explain_process(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
-			   const struct tk_question *question, struct tk_answer *answer, const char **ret_on,
-			   const char **ret_why)
+/* Of a program that is not there contents and owner cannot be known. */
+static void join_absent(const struct tk_compiled *compiled, const struct tk_question *question,
+			struct tk_answer *answer)
 {
-	struct tk_inode exe;
+	for (size_t i = 0; i < compiled->process_count; i++) {
+		const struct tk_process_spec *spec = &compiled->processes[i];
+
+		if (!spec->name && !spec->has_sha256 && is_in_unit(compiled, question, spec->unit) &&
+		    (!spec->path || tk_glob_match(spec->path, answer->exe)))
+			answer->processes[spec->set / 64] |= 1ull << (spec->set % 64);
+	}
+}
+
+static void join_process(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
+			 const struct tk_question *question, const struct tk_inode *exe,
+			 struct tk_answer *answer)
+{
+	if (answer->exe && !answer->exe_exists)
+		join_absent(compiled, question, answer);
+	else
+		join_executable(compiled, resolved, question, exe, answer);
+}
+
+/* -EINVAL: neither on this machine nor named by an absolute path, or not to be looked at. */
+static int find_process(const char *exe, struct tk_answer *answer, struct tk_inode *ret_inode,
+			const char **ret_why)
+{
 	int r;
 
-	*ret_on = question->exe;
 	*ret_why = "a program that is not on this machine is named by its absolute path";
-	answer->exe = realpath(question->exe, NULL);
+	answer->exe = realpath(exe, NULL);
 	if (!answer->exe) {
-		if (*question->exe != '/')
+		if (*exe != '/')
 			return -EINVAL;
-		answer->exe = strdup(question->exe);
-		if (!answer->exe)
-			return -ENOMEM;
-		for (size_t i = 0; i < compiled->process_count; i++) {
-			const struct tk_process_spec *spec = &compiled->processes[i];
-
-			/* Contents and owner cannot be known of what is not there. */
-			if (!spec->name && !spec->has_sha256 && is_in_unit(compiled, question, spec->unit) &&
-			    (!spec->path || tk_glob_match(spec->path, answer->exe)))
-				answer->processes[spec->set / 64] |= 1ull << (spec->set % 64);
-		}
-		return 0;
+		answer->exe = strdup(exe);
+		return answer->exe ? 0 : -ENOMEM;
 	}
 	answer->exe_exists = true;
-	r = tk_inode_of_path(answer->exe, &exe);
-	if (r < 0) {
-		*ret_why = strerror(-r);
-		return -EINVAL;
-	}
-	join_executable(compiled, resolved, question, &exe, answer);
-	return 0;
-}
-
-/* ---------------------------------------------------------------- what */
-
-/* The real path of what exists of `path`, and the rest behind it.  -EINVAL: ".." behind what exists. */
-static int canonical(const char *path, char **ret_path)
-{
-	_cleanup_free_ char *head = strdup(path), *real = NULL;
-	size_t len = strlen(path);
-	const char *rest;
-	char *joined;
-
-	if (!head)
-		return -ENOMEM;
-	while (len > 1 && head[len - 1] == '/')
-		head[--len] = '\0';
-	while (!(real = realpath(len ? head : (*path == '/' ? "/" : "."), NULL))) {
-		if (!len)
-			return -errno;
-		while (len && head[len - 1] != '/')
-			len--;
-		while (len && head[len - 1] == '/')
-			len--;
-		head[len] = '\0';
-	}
-	rest = path + len;
-	while (*rest == '/')
-		rest++;
-	len = strlen(rest);
-	while (len && rest[len - 1] == '/')
-		len--;
-	for (const char *p = rest; *p; p += strcspn(p, "/"), p += strspn(p, "/")) {
-		size_t part = strcspn(p, "/");
-
-		if (part <= 2 && !strncmp(p, "..", part))
-			return -EINVAL;
-	}
-	if (asprintf(&joined, "%s%s%.*s", real, len && real[1] ? "/" : "", (int)len, rest) < 0)
-		return -ENOMEM;
-	*ret_path = joined;
-	return 0;
-}
-
-struct place {
-	const char *path; /* what is asked about */
-	size_t best;	  /* length of the innermost guard point's path so far */
-};
-
-static int place_try(void *ctx, const char *found)
-{
-	struct place *place = ctx;
-	_cleanup_free_ char *real = realpath(found, NULL);
-	struct stat st;
-	size_t len = real ? strlen(real) : 0;
-
-	if (len > place->best && stat(real, &st) == 0 && S_ISDIR(st.st_mode) &&
-	    !strncmp(real, place->path, len) && (place->path[len] == '/' || !place->path[len]))
-		place->best = len;
-	return 0;
-}
-
-/*
- * The innermost guard point: by the real paths of those that exist, since the kernel knows directories
- * and no symbolic links; by its text for one that does not exist yet or cannot be seen by this user.
- */
-static void explain_place(const struct tk_compiled *compiled, struct tk_answer *answer)
-{
-	struct place place = {.path = answer->path};
-	const char *below;
-	size_t guard;
-
-	for (size_t i = 0; i < compiled->guard_count; i++) {
-		size_t before = place.best;
-
-		tk_glob_expand(compiled->guards[i].path, place_try, &place);
-		if (place.best > before) {
-			answer->guarded = true;
-			answer->guard = i;
-		}
-	}
-	if (answer->guarded)
-		answer->below = answer->path + place.best + (answer->path[place.best] == '/');
-	if (!tk_guard_of_path(compiled, answer->path, &guard, &below) &&
-	    (!answer->guarded || below > answer->below)) {
-		answer->guarded = true;
-		answer->guard = guard;
-		answer->below = below;
-	}
+	r = tk_inode_of_path(answer->exe, ret_inode);
+	if (r == 0)
+		return 0;
+	*ret_why = strerror(-r);
+	return -EINVAL;
 }
 
 /* ---------------------------------------------------------------- the verdict */
@@ -364,6 +282,11 @@ uint32_t tk_verdict_of_sets(const struct tk_compiled *compiled, const struct tk_
 	return tk_decide(request, times, policy);
 }
 
+static const struct tk_policy *policy_of(const struct tk_compiled *compiled, const struct tk_answer *answer)
+{
+	return &compiled->policies[compiled->guards[answer->guard].policy];
+}
+
 static struct tk_miss miss_of(const struct tk_rule *rule, const struct tk_request *request,
 			      const struct tk_set_bits *times)
 {
@@ -380,22 +303,33 @@ static struct tk_miss miss_of(const struct tk_rule *rule, const struct tk_reques
 	return miss;
 }
 
-static int explain_verdict(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
-			   const struct tk_question *question, struct tk_answer *answer)
+/* By the sets in the answer. */
+static __u32 verdict_of(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
+			const struct tk_question *question, struct tk_answer *answer,
+			struct tk_request *ret_request, struct tk_set_bits *ret_holding)
 {
-	const struct tk_policy *policy = &compiled->policies[compiled->guards[answer->guard].policy];
 	struct tk_request request = {.action = question->action};
 	__u32 verdict = verdict_beforehand(resolved, answer);
-	struct tk_set_bits holding;
 
 	tk_resource_sets(compiled, answer->below, answer->resources);
 	memcpy(request.users, answer->users, sizeof(request.users));
 	memcpy(request.processes, answer->processes, sizeof(request.processes));
 	memcpy(request.resources, answer->resources, sizeof(request.resources));
-	tk_times_of(compiled, &question->at, &holding);
-	memcpy(answer->times, holding.sets, sizeof(answer->times));
-	if (!verdict)
-		verdict = tk_verdict_of_sets(compiled, policy, &request, &holding);
+	tk_times_of(compiled, &question->at, ret_holding);
+	memcpy(answer->times, ret_holding->sets, sizeof(answer->times));
+	*ret_request = request;
+	return verdict ? verdict
+		       : tk_verdict_of_sets(compiled, policy_of(compiled, answer), &request, ret_holding);
+}
+
+static int explain_verdict(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
+			   const struct tk_question *question, struct tk_answer *answer)
+{
+	const struct tk_policy *policy = policy_of(compiled, answer);
+	struct tk_request request;
+	struct tk_set_bits holding;
+	__u32 verdict = verdict_of(compiled, resolved, question, answer, &request, &holding);
+
 	answer->effects = TK_VERDICT_EFFECTS(verdict);
 	answer->reason = TK_VERDICT_REASON(verdict);
 	if (answer->reason != TK_BY_RULE && answer->reason != TK_NO_RULE)
@@ -419,18 +353,22 @@ int tk_explain(const struct tk_compiled *compiled, const struct tk_resolved *res
 	       const struct tk_question *question, struct tk_answer *answer, const char **ret_on,
 	       const char **ret_why)
 {
+	struct tk_inode exe = {0};
 	int r = explain_user(compiled, resolved, question, answer, ret_on, ret_why);
 
-	if (r == 0)
-		r = explain_process(compiled, resolved, question, answer, ret_on, ret_why);
+	if (r == 0) {
+		*ret_on = question->exe;
+		r = find_process(question->exe, answer, &exe, ret_why);
+	}
 	if (r < 0)
 		return r;
+	join_process(compiled, resolved, question, &exe, answer);
 	*ret_on = question->path;
 	*ret_why = "\".\" or \"..\" behind a directory that does not exist";
-	r = canonical(question->path, &answer->path);
+	r = tk_canonical(question->path, &answer->path);
 	if (r < 0)
 		return r;
-	explain_place(compiled, answer);
+	tk_explain_place(compiled, answer);
 	return answer->guarded ? explain_verdict(compiled, resolved, question, answer) : 0;
 }
 
@@ -453,35 +391,98 @@ static int groups_of_uid(uint32_t uid, gid_t gid, gid_t **ret_gids, size_t *ret_
 	return 0;
 }
 
+/* The sets of the subject as they would be after this log-in, in this unit. */
+static void join_subject(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
+			 const struct tk_question *question, const struct tk_recorded *recorded,
+			 const struct tk_inode *exe, struct tk_answer *answer)
+{
+	memset(answer->users, 0, sizeof(answer->users));
+	memset(answer->processes, 0, sizeof(answer->processes));
+	join_user(compiled, resolved, recorded->gids, recorded->gid_count, answer);
+	join_process(compiled, resolved, question, exe, answer);
+}
+
+static bool asks_for_times(const struct tk_compiled *compiled, const struct tk_policy *policy)
+{
+	bool asks = false;
+
+	for (uint32_t i = 0; i < policy->rule_count; i++)
+		asks = asks || compiled->rules[policy->first_rule + i].named & TK_TIMES;
+	return asks;
+}
+
+/*
+ * What was not recorded is tried in every way it can have been.  Where that gives one verdict it is the
+ * verdict; otherwise answer->lacks says what it hangs on.
+ */
+static int explain_all_ways(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
+			    struct tk_question *question, const struct tk_recorded *recorded,
+			    const struct tk_inode *exe, struct tk_answer *answer)
+{
+	bool any_unit = recorded->unit == TK_UNIT_UNKNOWN, any_login = recorded->login == TK_LOGIN_UNKNOWN;
+	uint8_t first = 0, view = TK_PERMIT;
+	bool asked = false;
+
+	if (recorded->action & (TK_DATA_READ | TK_DATA_WRITE | TK_EXECUTE)) /* contents alone have a view */
+		view |= TK_APPLY_KEY;
+	if (!recorded->timed && asks_for_times(compiled, policy_of(compiled, answer)))
+		answer->lacks = "the time was not recorded";
+	for (uint32_t unit = 0; unit <= compiled->unit_count; unit++) {
+		bool none = unit == compiled->unit_count;
+
+		if (!any_unit && (none ? TK_UNIT_NONE : unit) != recorded->unit)
+			continue;
+		question->unit = none ? NULL : compiled->units[unit];
+		for (int same = 0; same <= 1; same++) {
+			struct tk_request request;
+			struct tk_set_bits holding;
+			uint8_t effects;
+
+			if (!any_login && same != (recorded->login == TK_LOGIN_SAME))
+				continue;
+			answer->same_login = same;
+			join_subject(compiled, resolved, question, recorded, exe, answer);
+			effects = view & TK_VERDICT_EFFECTS(verdict_of(compiled, resolved, question, answer,
+								       &request, &holding));
+			if (asked && effects != first)
+				answer->lacks = !any_unit    ? "the log-in was not recorded"
+						: !any_login ? "the unit was not recorded"
+							     : "log-in and unit were not recorded";
+			first = effects;
+			asked = true;
+		}
+	}
+	return explain_verdict(compiled, resolved, question, answer);
+}
+
 int tk_explain_recorded(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
 			const struct tk_recorded *recorded, struct tk_answer *answer)
 {
-	const struct tk_question question = {.exe = recorded->exe, .action = recorded->action};
+	struct tk_question question = {
+		.exe = recorded->exe, .action = recorded->action, .at.when = recorded->when};
+	struct tk_recorded known = *recorded;
+	struct tk_inode exe = recorded->exe_inode;
 	_cleanup_free_ gid_t *gids = NULL;
-	const char *on, *why;
-	size_t count;
+	const char *why;
 	int r = 0;
 
 	answer->uid = recorded->uid;
-	answer->same_login = true; /* not recorded: replay refuses policies that ask for it */
-	if (recorded->gids) {
-		join_user(compiled, resolved, recorded->gids, recorded->gid_count, answer);
-	} else {
-		r = groups_of_uid(recorded->uid, recorded->gid, &gids, &count);
-		if (r < 0)
-			return r;
-		join_user(compiled, resolved, gids, count, answer);
+	if (!known.gids) {
+		r = groups_of_uid(recorded->uid, recorded->gid, &gids, &known.gid_count);
+		known.gids = gids;
 	}
-	if (question.exe)
-		r = explain_process(compiled, resolved, &question, answer, &on, &why);
-	if (!question.exe || r == -EINVAL)
-		join_executable(compiled, resolved, &question, &recorded->exe_inode, answer);
-	else if (r < 0)
+	if (r == 0 && question.exe)
+		r = find_process(question.exe, answer, &exe, &why);
+	if (r == -EINVAL) { /* as the one whose inode was recorded */
+		exe = recorded->exe_inode;
+		r = 0;
+	}
+	if (r < 0)
 		return r;
 	/* As the kernel told it: real when it was recorded, whatever lies there now. */
 	answer->path = strdup(recorded->path);
 	if (!answer->path)
 		return -ENOMEM;
-	explain_place(compiled, answer);
-	return answer->guarded ? explain_verdict(compiled, resolved, &question, answer) : 0;
+	tk_explain_place(compiled, answer);
+	return answer->guarded ? explain_all_ways(compiled, resolved, &question, &known, &exe, answer) : 0;
 }

@@ -44,6 +44,7 @@ struct tk_answer {
 	const struct tk_rule *decided_by; /* NULL: none matched, or none was asked */
 	struct tk_miss *misses;
 	size_t miss_count;
+	const char *lacks; /* of what was recorded: why there is no verdict; NULL: there is one */
 };
 
 /*
@@ -68,9 +69,16 @@ struct tk_recorded {
 	struct tk_inode exe_inode; /* counts where exe is NULL */
 	const char *path;	   /* absolute */
 	uint32_t action;
+	enum tk_login { TK_LOGIN_UNKNOWN, TK_LOGIN_SAME, TK_LOGIN_OTHER } login;
+	uint32_t unit;			 /* index into the policy's units */
+#define TK_UNIT_NONE UINT32_MAX		 /* in none that the policy names */
+#define TK_UNIT_UNKNOWN (UINT32_MAX - 1) /* not recorded */
+	bool timed;
+	int64_t when; /* seconds since 1970, where timed */
 };
 
-/* The same answer to it.  -errno; *answer begins as zeros; tk_answer_free() in either case. */
+/* The same answer to it, unless it hangs on what was not recorded.  -errno; *answer begins as zeros;
+ * tk_answer_free() in either case. */
 int tk_explain_recorded(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
 			const struct tk_recorded *recorded, struct tk_answer *answer);
 

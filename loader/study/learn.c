@@ -165,7 +165,7 @@ int tk_lesson_add(struct tk_lesson *lesson, const struct tk_deed *deed, const ch
 
 void tk_lesson_free(struct tk_lesson *lesson)
 {
-	for (int dim = 0; dim < TK_DIMS; dim++) {
+	for (int dim = 0; dim < TK_LEARN_DIMS; dim++) {
 		for (size_t i = 0; i < lesson->name_count[dim]; i++)
 			free(lesson->names[dim][i]);
 		free(lesson->names[dim]);
@@ -180,7 +180,7 @@ static int sighting_compare(const void *a, const void *b)
 {
 	const struct tk_sighting *x = a, *y = b;
 
-	for (int dim = 0; dim < TK_DIMS; dim++) {
+	for (int dim = 0; dim < TK_LEARN_DIMS; dim++) {
 		if (x->at[dim] != y->at[dim])
 			return x->at[dim] < y->at[dim] ? -1 : 1;
 	}
@@ -213,8 +213,9 @@ int tk_lesson_boxes(struct tk_lesson *lesson, struct tk_boxes *boxes)
 {
 	size_t count = lesson->sighting_count, of_user = 0, of_program = 0;
 
-	for (int dim = 0; dim < TK_DIMS; dim++)
+	for (int dim = 0; dim < TK_LEARN_DIMS; dim++)
 		boxes->sizes[dim] = lesson->name_count[dim];
+	boxes->sizes[TK_DIM_TIMES] = 1;
 	if (count)
 		qsort(lesson->sightings, count, sizeof(*lesson->sightings), sighting_compare);
 	for (size_t first = 0, end; first < count; first = end) {

@@ -18,13 +18,15 @@ enum tk_generalise {
 	TK_LEARN_WIDE, /* any path in the guard point */
 };
 
+#define TK_LEARN_DIMS TK_DIM_TIMES /* those before it: what is learnt holds at any time */
+
 /* What was seen of one guard point. */
 struct tk_lesson {
 	enum tk_generalise generalise;
 	bool key; /* its policy has one */
 	/* Users as a policy names them; globs on executables; globs below the guard point, "" for itself. */
-	char **names[TK_DIMS];
-	size_t name_count[TK_DIMS];
+	char **names[TK_LEARN_DIMS];
+	size_t name_count[TK_LEARN_DIMS];
 	struct tk_sighting *sightings;
 	size_t sighting_count;
 	uint64_t event_count;

@@ -7,7 +7,7 @@
 
 #include "loader/study/learn.h"
 
-/* A deed, with indices of names. */
+/* A deed, with indices of names; 0 for times. */
 struct tk_sighting {
 	size_t at[TK_DIMS];
 	uint32_t action;

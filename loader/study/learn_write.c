@@ -44,7 +44,7 @@ static void name_free(const cJSON *section, const char *wanted, char ret_name[TK
 
 static const struct {
 	const char *section, *list, *dimension, *word;
-} kinds[TK_DIMS] = {
+} kinds[TK_LEARN_DIMS] = {
 	[TK_DIM_USERS] = {"user_sets", "users", "users", "users"},
 	[TK_DIM_PROGRAMS] = {"process_sets", "processes", "processes", "programs"},
 	[TK_DIM_PATHS] = {"resource_sets", "paths", "resources", "files"},
@@ -147,7 +147,7 @@ static uint64_t seen_in(const struct tk_lesson *lesson, const struct part *part)
 		bool in = sighting->action & part->actions &&
 			  !*lesson->names[TK_DIM_PATHS][sighting->at[TK_DIM_PATHS]] == part->itself;
 
-		for (int dim = 0; dim < TK_DIMS; dim++)
+		for (int dim = 0; dim < TK_LEARN_DIMS; dim++)
 			in = in && part->box->in[dim][sighting->at[dim]];
 		count += in ? sighting->count : 0;
 	}
@@ -344,7 +344,7 @@ void tk_lesson_prune(cJSON *tree)
 		if (!used)
 			cJSON_Delete(cJSON_DetachItemViaPointer(section, item));
 	}
-	for (int dim = 0; dim < TK_DIMS; dim++) {
+	for (int dim = 0; dim < TK_LEARN_DIMS; dim++) {
 		section = cJSON_GetObjectItemCaseSensitive(tree, kinds[dim].section);
 		for (item = section ? section->child : NULL; item; item = next) {
 			next = item->next;

@@ -78,6 +78,39 @@ static int read_subject(const cJSON *event, struct tk_deed *deed, const char **r
 	return groups ? read_groups(groups, deed, ret_why) : 0;
 }
 
+/* By the policy's own words: what it does not ask for makes no difference. */
+static int read_circumstances(const struct tk_compiled *policy, const cJSON *event, struct tk_deed *deed,
+			      const char **ret_why)
+{
+	const cJSON *login = cJSON_GetObjectItemCaseSensitive(event, "login_uid");
+	const cJSON *unit = cJSON_GetObjectItemCaseSensitive(event, "unit");
+	const char *time = text(event, "time");
+	struct tk_moment moment;
+	uint32_t uid = deed->uid;
+
+	*ret_why = "\"time\" is no time";
+	if (time && (!tk_moment_parse(time, &moment) || moment.on_wall))
+		return -EINVAL;
+	deed->timed = time;
+	deed->when = time ? moment.when : 0;
+	if (time)
+		tk_times_of(policy, &moment, &deed->holding);
+	*ret_why = "\"login_uid\" is neither a number nor null";
+	if (login && !cJSON_IsNull(login) && !id_of(login, &uid))
+		return -EINVAL;
+	if (login)
+		deed->login = cJSON_IsNull(login) || uid != deed->uid ? TK_LOGIN_OTHER : TK_LOGIN_SAME;
+	*ret_why = "\"unit\" is neither a name nor null";
+	if (unit && !cJSON_IsNull(unit) && !cJSON_IsString(unit))
+		return -EINVAL;
+	deed->unit = unit ? TK_UNIT_NONE : TK_UNIT_UNKNOWN;
+	for (uint32_t i = 0; cJSON_IsString(unit) && i < policy->unit_count; i++) {
+		if (!strcmp(policy->units[i], unit->valuestring))
+			deed->unit = i;
+	}
+	return 0;
+}
+
 static int read_event(const cJSON *event, struct tk_deed *deed, const char **ret_why)
 {
 	const char *verdict = text(event, "verdict"), *action = text(event, "action");
@@ -127,8 +160,11 @@ static int compare_numbers(const struct tk_deed *x, const struct tk_deed *y)
 	BY(exe_inode.ino);
 	BY(exe_inode.dev);
 	BY(exe_inode.igeneration);
+	BY(login);
+	BY(unit);
+	BY(timed);
 #undef BY
-	return 0;
+	return memcmp(&x->holding, &y->holding, sizeof(x->holding));
 }
 
 static int deed_compare(const void *a, const void *b)
@@ -185,8 +221,12 @@ int tk_recording_add(struct tk_recording *recording, const char *line, const cha
 	struct tk_deed *deed = calloc(1, sizeof(*deed)), **node = NULL;
 	int r = deed ? list_grow(recording) : -ENOMEM;
 
-	if (!r)
+	if (!r) {
+		deed->unit = TK_UNIT_UNKNOWN;
 		r = read_event(event, deed, ret_why);
+	}
+	if (!r && recording->policy)
+		r = read_circumstances(recording->policy, event, deed, ret_why);
 	if (!r) {
 		node = tsearch(deed, &recording->index, deed_compare);
 		r = node ? 0 : -ENOMEM;
@@ -288,6 +328,10 @@ struct tk_recorded tk_deed_recorded(const struct tk_deed *deed)
 		.exe_inode = deed->exe_inode,
 		.path = deed->path,
 		.action = deed->action,
+		.login = deed->login,
+		.unit = deed->unit,
+		.timed = deed->timed,
+		.when = deed->when,
 	};
 }
 

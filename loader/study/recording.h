@@ -22,11 +22,20 @@ struct tk_deed {
 	int rule;	 /* -1: none */
 	uint32_t reason; /* enum tk_reason; TK_REASON_COUNT: of another version */
 	bool permitted, apply_key, cut;
+	/* What the recording's policy asks for, and nothing where there is none. */
+	enum tk_login login;
+	uint32_t unit; /* as in struct tk_recorded */
+	bool timed;
+	int64_t when;		    /* of the first one */
+	struct tk_set_bits holding; /* time sets, at each of them */
 	size_t line; /* where it was seen first, from 1 */
 	uint64_t count;
 };
 
 struct tk_recording {
+	/* Whose time sets, units and log-in tell deeds apart; set before the first line.  NULL: nothing of
+	 * that does. */
+	const struct tk_compiled *policy;
 	struct tk_deed **deeds; /* in the order of their first lines */
 	size_t deed_count, deed_room;
 	uint64_t event_count;

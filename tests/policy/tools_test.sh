@@ -129,9 +129,6 @@ cases "$(case_of 'all hold' 4001 /bin/cat data_read guarded/a permit+apply_key "
 expect "test: time, log-in and unit" 0 "ok 6 - no unit" circumstances
 cases "$(case_of 'when?' 4001 /bin/cat data_read guarded/a deny '"at": "noon"')"
 expect "test: no time" 1 '/0/at: expected "mon 09:30"' circumstances
-expect "replay: not of such a policy" 1 "has time sets" "$command" replay circumstances.json /dev/null
-expect "diff: nor from one" 1 "has time sets" "$command" diff circumstances.json policy.json
-expect "diff: nor to one" 1 "has time sets" "$command" diff policy.json circumstances.json
 
 # ------------------------------------------------------------------ replay
 # event VERDICT ACTION PATH UID EXE [MORE]: a line as `events --json` prints it
@@ -196,6 +193,57 @@ replayed --json >out.json
 expect "replay --json" 0 "2 permit_to_deny outer None 2 1" python3 -c \
 	'import json; a = json.load(open("out.json")); c = a["changes"][0]
 print(a["events"], c["change"], c["guard_point"], c["rule"], c["count"], c["example"]["line"])'
+# By time, log-in and unit; circumstances.json has them (see test).
+monday=2026-11-23T12:00:00.000Z
+# told TIME LOGIN UNIT: an event of somebody's in /bin/cat, with these (JSON; nothing: not recorded)
+told() {
+	event "$verdict" data_read guarded/a 4001 /bin/cat "${2:+\"login_uid\":$2,}${3:+\"unit\":$3,}\"comm\":\"y\"" |
+		sed "s/\"time\":\"[^\"]*\",/${1:+\"time\":\"$1\",}/"
+}
+asked() { "$command" replay "$@" circumstances.json events.jsonl; }
+verdict=permit
+told $monday 4001 '"web.service"' >events.jsonl
+expect "replay: in time, as himself, in the unit" 0 '1 event, 1 unchanged' asked
+told 2026-11-24T00:00:00.000Z 4001 '"web.service"' >events.jsonl
+expect "replay: too late" 3 'permit to deny: 1' asked
+told $monday 0 '"web.service"' >events.jsonl
+expect "replay: by su" 3 'permit to deny: 1' asked
+told $monday null '"web.service"' >events.jsonl
+expect "replay: never logged in" 3 'permit to deny: 1' asked
+told $monday 4001 '"mail.service"' >events.jsonl
+expect "replay: in another unit" 3 'permit to deny: 1' asked
+told $monday 4001 null >events.jsonl
+expect "replay: in none" 3 'permit to deny: 1' asked
+told '' 4001 '"web.service"' >events.jsonl
+expect "replay: no time recorded" 1 '    outer, the time was not recorded: 1' asked
+told $monday '' '"web.service"' >events.jsonl
+expect "replay: no log-in recorded" 1 '    outer, the log-in was not recorded: 1' asked
+told $monday 4001 '' >events.jsonl
+expect "replay: no unit recorded" 1 '    outer, the unit was not recorded: 1' asked
+told $monday '' '' >events.jsonl
+expect "replay: neither" 1 '    outer, log-in and unit were not recorded: 1' asked
+asked --json >out.json
+expect "replay --json: cannot be decided" 0 "1 0 cannot_be_decided None" python3 -c \
+	'import json; a = json.load(open("out.json")); c = a["changes"][0]; print(a["events"], a["unchanged"], c["change"], c["rule"])'
+told $monday 0 '' >events.jsonl
+expect "replay: what decides without it is decided" 3 'permit to deny: 1' asked
+verdict=deny
+told 2026-11-24T12:00:00.000Z '' '' >>events.jsonl
+told '' 4001 '"web.service"' >>events.jsonl
+expect "replay: the rest is told as well" 1 'cannot be decided: 1' asked
+expect "replay: with the time, by the time" 1 'permit to deny: 1' asked
+expect "replay: who is denied in any case" 1 '3 events, 1 unchanged' asked
+told $monday 4001 '"web.service"' >events.jsonl
+told 2026-11-23T23:59:59.999Z 4001 '"web.service"' >>events.jsonl
+expect "replay: would be permitted in time" 0 'deny to permit: 2' asked
+expect "replay: who does not ask needs nothing" 0 '2 unchanged' sh -c "grep -v null events.jsonl | sed 's/deny/permit/; s/\"apply_key\":false/\"apply_key\":true/' >some.jsonl
+	sed -i 's/\"unit\":[^,]*,//; s/\"login_uid\":[^,]*,//; s/\"time\":[^,]*,//' some.jsonl; '$command' replay policy.json some.jsonl"
+told noon 4001 null >events.jsonl
+expect "replay: no time at all" 1 'line 1 is no event: "time" is no time' asked
+told $monday '"x"' null >events.jsonl
+expect "replay: no login uid" 1 '"login_uid" is neither a number nor null' asked
+told $monday 4001 7 >events.jsonl
+expect "replay: no name of a unit" 1 '"unit" is neither a name nor null' asked
 expect "replay: no file" 1 'none.jsonl' "$command" replay policy.json none.jsonl
 expect "replay: usage" 2 'expected a POLICY' "$command" replay policy.json
 expect "replay: help" 0 'EXIT CODES' "$command" help replay
@@ -275,6 +323,50 @@ diffs --json >out.json
 expect "diff --json" 0 "verdict outer deny (audited) permit (audited) ['data_read'] None None drafts" python3 -c \
 	'import json; a = json.load(open("out.json"))[0]
 print(a["kind"], a["guard_point"], a["old"], a["new"], a["actions"], a["users"][0]["example"], a["programs"], a["paths"][0]["new"])'
+
+# Time, log-in and unit: each alone, and what is the same by another name.
+kept() { cp policy.json kept.json && jq "$1" policy.json >old.json && mv old.json policy.json; }
+sets='.time_sets = {"office": {"days": ["mon"], "from": "08:00", "to": "18:00", "timezone": "UTC"},
+	"noon": {"days": ["mon"], "from": "12:00", "to": "13:00", "timezone": "UTC"}}'
+kept "$sets | $R[0].times = \"office\""
+changed .
+nothing "times, the same"
+changed '.time_sets.office = {"days": ["mon"], "from": "15:00", "to": "01:00", "timezone": "Asia/Jakarta"}'
+nothing "the same times in another zone"
+changed '.time_sets |= {"am": {"days": ["mon"], "from": "08:00", "to": "12:00", "timezone": "UTC"},
+	"pm": {"days": ["mon"], "from": "12:00", "to": "18:00", "timezone": "Etc/UTC"}} | .policies.p.rules[0].times = ["pm", "am"]'
+nothing "times in two sets"
+changed "$R |= [.[0] | .times = \"noon\"] + ."
+nothing "permitted by another rule already"
+changed "$R |= [{\"times\": \"noon\", \"actions\": [\"data_read\"], \"effects\": [\"deny\"]}] + ."
+same "diff: denied at a time" 'outer: staff in editors on other paths at T12:00:00Z [office → office and noon]: data_read permit+apply_key → deny' \
+	"$(diffs | sed -n 's/at [0-9-]*T/at T/; /permit+apply_key → deny$/p')"
+changed "$R[0].times = {\"not\": \"noon\"}"
+expect "diff: but at a time" 3 'outer: staff in editors on other paths at other times: data_read, data_write, execute deny (audited) → permit+apply_key' diffs
+changed '.time_sets.office.to = "19:00"'
+expect "diff: an hour more" 3 'T18:00:00Z [none → office]: data_read, data_write, execute deny (audited) → permit+apply_key' diffs
+same "diff: which alone" 2 "$(diffs | wc -l)"
+changed '.time_sets.office.timezone = "Europe/London"'
+expect "diff: the same clock in another zone, in summer" 3 'Z [none → office]: ' diffs
+mv kept.json policy.json
+kept '.user_sets.himself = {"users": ["4003"], "login": "required"} | .policies.p.rules[0].users = ["staff", "himself"]'
+changed '.user_sets.me = .user_sets.himself | del(.user_sets.himself) | .policies.p.rules[0].users = ["me", "staff"]'
+nothing "log-in, the same"
+changed 'del(.user_sets.himself.login)'
+expect "diff: log-in is no longer required" 3 'outer: uid 4003 + another log-in [none → himself] in editors on other paths: ' diffs
+same "diff: of nobody else" 2 "$(diffs | grep -c himself)"
+mv kept.json policy.json
+kept '.process_sets.editors.processes |= [{"path": "/bin/cat", "unit": "web.service"}, .[0]]'
+changed '.process_sets.editors.processes |= [.[1], .[0], .[0]]'
+nothing "units, the same"
+changed '.process_sets.editors.processes[0].unit = "mail.service"'
+expect "diff: another unit" 3 'cat in mail.service [none → editors] on other paths: ' diffs
+expect "diff: instead of the one" 3 'cat in web.service [editors → none] on other paths: ' diffs
+changed '.process_sets.editors.processes += [{"unit": "mail.service"}]'
+expect "diff: all of a unit" 3 'any program in mail.service [none → editors] on other paths: ' diffs
+changed 'del(.process_sets.editors.processes[0].unit)'
+expect "diff: in any unit, or none" 3 'cat [none → editors] on other paths: ' diffs
+mv kept.json policy.json
 changed .
 same "diff --json: nothing" '[]' "$(diffs --json | tr -d '\n\t ')"
 jq '.user_sets = ([range(14) | {"key": "s\(.)", "value": {"groups": ["\(5000 + .)"]}}] | from_entries)
