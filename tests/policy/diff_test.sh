@@ -9,15 +9,9 @@
 #
 # usage: diff_test.sh TAKAKRYPT-BPF [SEED [ROUNDS]]
 set -eu
-exec python3 - "$(realpath "$1")" "${2:-1}" "${3:-25}" <<'PYTHON'
-import collections, copy, datetime, json, os, random, subprocess, sys, tempfile
-
-command, seed, rounds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-dice = random.Random(seed)
-directory = tempfile.TemporaryDirectory()
-os.chdir(directory.name)
-top = os.path.realpath(".")
-passed = failed = 0
+PYTHONPATH=$(realpath "$(dirname "$0")") exec python3 -B - "$(realpath "$1")" "${2:-1}" "${3:-25}" <<'PYTHON'
+import collections, copy, datetime, json
+from rounds import *
 
 ACTIONS = ["data_read", "data_write", "list", "create", "key_op"]
 USERS = ["4001", "4002"]
@@ -29,16 +23,6 @@ ZONES = ["UTC", "Asia/Jakarta", "Europe/Berlin", "America/New_York"]
 DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 KINDS = [("user_sets", "users"), ("process_sets", "processes"), ("resource_sets", "resources"), ("time_sets", "times")]
 NOW = datetime.datetime.now(datetime.timezone.utc)
-
-def expect(label, good, more=""):
-    global passed, failed
-    passed += bool(good)
-    failed += not good
-    if not good:
-        print(f"not ok {label}\n  {more}")
-
-def run(*arguments):
-    return subprocess.run([command, *arguments], capture_output=True, text=True)
 
 def some(items, least=1):
     return dice.sample(items, dice.randint(least, min(3, len(items))))
@@ -236,6 +220,5 @@ for number in range(rounds):
                        at=at) for f in ("old.json", "new.json")]
         expect(f"{label}: what is told is so", got == [one["old"], one["new"]],
                f"{got}, told {json.dumps(one)}: {uid} {groups} {program} {unit} {path} {login} {at}")
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed > 0)
+report()
 PYTHON

@@ -5,28 +5,7 @@
 # exit, on a policy about a directory of the test's own.
 #
 # usage: explain_test.sh TAKAKRYPT-BPF
-set -u
-command=$(realpath "$1")
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-passed=0 failed=0
-
-# expect LABEL STATUS PATTERN COMMAND...    the pattern must be in what is printed
-expect() {
-	local label=$1 status=$2 pattern=$3 out got
-	shift 3
-	out=$("$@" 2>&1)
-	got=$?
-	if [ $got = "$status" ] && grep -qF -- "$pattern" <<<"$out"; then
-		passed=$((passed + 1))
-		echo "ok $label"
-	else
-		failed=$((failed + 1))
-		echo "not ok $label: status $got, not $status, or no \"$pattern\" in:"
-		sed 's/^/  /' <<<"$out"
-	fi
-}
+. "$(dirname "$0")/lib.sh"
 
 mkdir -p guarded/inner real
 ln -s real link
@@ -127,5 +106,5 @@ expect "a bad policy" 1 "did you mean" "$command" explain wrong.json --user 1 --
 "$command" explain --json policy.json --user 4002 --process /bin/cat --action data_read guarded/a >out.json
 expect "--json" 0 "deny 2 users" python3 -c \
 	'import json; a = json.load(open("out.json")); print(a["verdict"], a["decided_by"]["rule"], a["earlier"][0]["unmatched"][0])'
-echo "$passed passed, $failed failed"
-[ $failed = 0 ]
+
+report

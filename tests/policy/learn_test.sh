@@ -7,31 +7,15 @@
 #
 # usage: learn_test.sh TAKAKRYPT-BPF [SEED [ROUNDS]]
 set -eu
-exec python3 - "$(realpath "$1")" "${2:-1}" "${3:-12}" <<'PYTHON'
-import json, os, random, subprocess, sys, tempfile
-
-command, seed, rounds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-dice = random.Random(seed)
-directory = tempfile.TemporaryDirectory()
-os.chdir(directory.name)
-top = os.path.realpath(".")
-passed = failed = 0
+PYTHONPATH=$(realpath "$(dirname "$0")") exec python3 -B - "$(realpath "$1")" "${2:-1}" "${3:-12}" <<'PYTHON'
+import json, os
+from rounds import *
 
 ACTIONS = ["data_read", "data_write", "execute", "list", "create", "delete", "rename", "link", "set_attr", "key_op"]
 NAMES = ["a", "b.txt", "c.txt", "d.tar.gz", ".hidden", "e f", "*", "x[1].txt", "q?", "back\\slash", "\u00e9.odt", "...",
          "star*.ibd", "no.", "z" * 60, "\udcff.bin", "\t"]
 UIDS = [0, 4001, 4002, 4003]
 EXES = ["/bin/cat", "/usr/bin/env", "/no/such/app", "/no/such/app[1]", "/no/such/app*", "/opt/x y/\u00e9"]
-
-def expect(label, good, more=""):
-    global passed, failed
-    passed += bool(good)
-    failed += not good
-    if not good:
-        print(f"not ok {label}\n  {more}")
-
-def run(*arguments):
-    return subprocess.run([command, *arguments], capture_output=True, text=True, errors="surrogateescape")
 
 def policy():
     key = {"key": "k"} if dice.random() < 0.8 else {}
@@ -102,6 +86,5 @@ for number in range(rounds):
         tested = run("test", "new.json", "cases.json")
         wrong = [line for line in tested.stdout.splitlines() if line.startswith("not ok")]
         expect(f"{label}: strangers are denied", tested.returncode == 0, str(wrong[:3]) + tested.stderr)
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed > 0)
+report()
 PYTHON

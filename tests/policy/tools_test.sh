@@ -4,29 +4,7 @@
 # tests/policy/tools_test.sh - what makes changing a policy safe, as a person uses it: `test`, `replay`, `diff`, `learn`.
 #
 # usage: tools_test.sh TAKAKRYPT-BPF
-set -u
-command=$(realpath "$1")
-here=$(cd "$(dirname "$0")" && pwd)
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-passed=0 failed=0
-
-# expect LABEL STATUS PATTERN COMMAND...    the pattern must be in what is printed
-expect() {
-	local label=$1 status=$2 pattern=$3 out got
-	shift 3
-	out=$("$@" 2>&1)
-	got=$?
-	if [ $got = "$status" ] && grep -qF -- "$pattern" <<<"$out"; then
-		passed=$((passed + 1))
-		echo "ok $label"
-	else
-		failed=$((failed + 1))
-		echo "not ok $label: status $got, not $status, or no \"$pattern\" in:"
-		sed 's/^/  /' <<<"$out"
-	fi
-}
+. "$(dirname "$0")/lib.sh"
 
 mkdir -p guarded/inner
 cat >policy.json <<END
@@ -253,10 +231,6 @@ expect "replay: help" 0 'EXIT CODES' "$command" help replay
 changed() { jq "$1" policy.json >new.json; }
 diffs() { "$command" diff "$@" policy.json new.json; }
 nothing() { expect "diff: nothing: $1" 0 '' diffs; same "diff: nothing is said: $1" '' "$(diffs)"; }
-same() { # LABEL EXPECTED ACTUAL
-	if [ "$2" = "$3" ]; then passed=$((passed + 1)) && echo "ok $1"
-	else failed=$((failed + 1)) && echo "not ok $1: expected '$2', got '$3'"; fi
-}
 # The rules of p: 0 staff in editors not on drafts, 1 staff on drafts, 2 nobody key_op.
 R=.policies.p.rules
 changed .
@@ -421,5 +395,4 @@ expect "learn: help" 0 'EXIT CODES' "$command" help learn
 expect "explain: mode learn" 3 'would be denied (learn)' "$command" explain base.json --user 4002 --process /bin/cat \
 	--action data_read guarded/a
 
-echo "$passed passed, $failed failed"
-[ $failed = 0 ]
+report
