@@ -60,10 +60,14 @@ static inline void tk_key_text_freep(struct tk_key_text **text)
 /* Sets *ret_why, if there is one, and returns err. */
 int tk_key_refuse(int err, const char *why, const char **ret_why);
 
-/* How often each key's command failed (keycommand.c); the ring keeps the list. */
-struct tk_breaker;
-struct tk_breaker **tk_keyring_breakers(struct tk_keyring *ring);
-void tk_breakers_free(struct tk_breaker *breakers);
+/* How it went with each key's provider (keyhealth.c); the ring keeps the list. */
+struct tk_health;
+struct tk_health **tk_keyring_healths(struct tk_keyring *ring);
+void tk_healths_free(struct tk_health *healths);
+/* -EAGAIN while the key's breaker is open, -ENOMEM. */
+int tk_health_ask(struct tk_keyring *ring, const char *key_id);
+/* why: of a failure, static; NULL: it went well.  breaks: the failure opens the breaker. */
+void tk_health_tell(struct tk_keyring *ring, const char *key_id, const char *why, bool breaks);
 
 /* 1..TK_KEY_ID_MAX bytes 0x21..0x7e without '/'. */
 bool tk_key_id_valid(const char *key_id, size_t len);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * crypto/keycommand.c - keys out of the standard output of a command, and the
- * breaker that keeps a failing one from being run again and again.
+ * crypto/keycommand.c - keys out of the standard output of a command.  When a failing
+ * one may be run again is keyhealth.c's to say.
  */
 #include "crypto/internal.h"
 
@@ -22,19 +22,7 @@
 #include <unistd.h>
 
 #define TRIES 3
-#define PAUSE_MS 100	   /* after the first try; doubled after the next */
-#define OPEN_MS_FIRST 1000 /* of the breaker */
-#define OPEN_MS_MAX 300000
-
-struct tk_breaker {
-	struct tk_breaker *next;
-	char id[TK_KEY_ID_MAX + 1];
-	unsigned int failures;
-	int64_t open_until; /* of now_ms() */
-	const char *why;
-};
-
-static pthread_mutex_t breakers_lock = PTHREAD_MUTEX_INITIALIZER; /* of every ring's list */
+#define PAUSE_MS 100 /* after the first try; doubled after the next */
 
 static int64_t now_ms(void)
 {
@@ -318,90 +306,6 @@ static int run_once(const char *const *argv, unsigned int timeout, struct tk_key
 	return 0;
 }
 
-/* ---------------------------------------------------------------- breaker */
-
-static struct tk_breaker *breaker_of(struct tk_keyring *ring, const char *key_id)
-{
-	struct tk_breaker *b = *tk_keyring_breakers(ring);
-
-	while (b && strcmp(b->id, key_id) != 0)
-		b = b->next;
-	return b;
-}
-
-/* -EAGAIN while it is open. */
-static int breaker_ask(struct tk_keyring *ring, const char *key_id)
-{
-	struct tk_breaker *b, **list = tk_keyring_breakers(ring);
-	int r = 0;
-
-	pthread_mutex_lock(&breakers_lock);
-	b = breaker_of(ring, key_id);
-	if (!b) {
-		b = calloc(1, sizeof(*b));
-		if (b) {
-			strcpy(b->id, key_id);
-			b->next = *list;
-			*list = b;
-		}
-	}
-	if (!b)
-		r = -ENOMEM;
-	else if (b->open_until > now_ms())
-		r = -EAGAIN;
-	pthread_mutex_unlock(&breakers_lock);
-	return r;
-}
-
-static void breaker_tell(struct tk_keyring *ring, const char *key_id, const char *why)
-{
-	struct tk_breaker *b;
-
-	pthread_mutex_lock(&breakers_lock);
-	b = breaker_of(ring, key_id);
-	b->why = why;
-	b->open_until = 0;
-	if (!why) {
-		b->failures = 0;
-	} else {
-		int64_t wait = b->failures < 9 ? (int64_t)OPEN_MS_FIRST << b->failures : OPEN_MS_MAX;
-
-		b->failures++;
-		b->open_until = now_ms() + (wait < OPEN_MS_MAX ? wait : OPEN_MS_MAX);
-	}
-	pthread_mutex_unlock(&breakers_lock);
-}
-
-void tk_breakers_free(struct tk_breaker *b)
-{
-	while (b) {
-		struct tk_breaker *next = b->next;
-
-		free(b);
-		b = next;
-	}
-}
-
-int tk_keyring_health(struct tk_keyring *ring, const char *key_id, struct tk_key_health *ret_health)
-{
-	struct tk_breaker *b;
-
-	pthread_mutex_lock(&breakers_lock);
-	b = breaker_of(ring, key_id);
-	if (b) {
-		int64_t left = b->open_until - now_ms();
-
-		*ret_health = (struct tk_key_health){
-			.open = left > 0,
-			.failures = b->failures,
-			.retry_seconds = left > 0 ? (unsigned int)((left + 999) / 1000) : 0,
-			.why = b->why,
-		};
-	}
-	pthread_mutex_unlock(&breakers_lock);
-	return b ? 0 : -TK_E_NO_KEY;
-}
-
 /* ------------------------------------------------------------------ whole */
 
 int tk_keyring_add_command(struct tk_keyring *ring, const char *key_id, const char *const *argv,
@@ -422,7 +326,7 @@ int tk_keyring_add_command(struct tk_keyring *ring, const char *key_id, const ch
 	if (!text)
 		return tk_key_refuse(-errno, "no memory can be locked for the key (limit RLIMIT_MEMLOCK)",
 				     ret_why);
-	r = breaker_ask(ring, key_id);
+	r = tk_health_ask(ring, key_id);
 	if (r < 0)
 		return tk_key_refuse(r, "the key command failed before and is not tried again yet", ret_why);
 	for (int i = 0; i < TRIES; i++) {
@@ -432,7 +336,7 @@ int tk_keyring_add_command(struct tk_keyring *ring, const char *key_id, const ch
 		if (r == 0)
 			break;
 	}
-	breaker_tell(ring, key_id, r ? why : NULL);
+	tk_health_tell(ring, key_id, r ? why : NULL, true);
 	if (r < 0)
 		return tk_key_refuse(r, why, ret_why);
 	r = tk_key_put(key, 1, kek);

@@ -43,24 +43,30 @@ static int nibble(uint8_t c)
 
 static bool unhex(const uint8_t hex[2 * TK_KEK_SIZE], uint8_t out[TK_KEK_SIZE])
 {
-	for (size_t i = 0; i < TK_KEK_SIZE; i++) {
-		int high = nibble(hex[2 * i]), low = nibble(hex[2 * i + 1]);
-
-		if (high < 0 || low < 0)
+	for (size_t i = 0; i < 2 * TK_KEK_SIZE; i++)
+		if (nibble(hex[i]) < 0)
 			return false;
-		out[i] = (uint8_t)(high << 4 | low);
-	}
+	for (size_t i = 0; i < TK_KEK_SIZE; i++)
+		out[i] = (uint8_t)(nibble(hex[2 * i]) << 4 | nibble(hex[2 * i + 1]));
 	return true;
+}
+
+int tk_key_parse(const void *text, size_t len, uint8_t ret_kek[TK_KEK_SIZE])
+{
+	const uint8_t *p = text;
+
+	if (len == TK_KEK_SIZE) {
+		memcpy(ret_kek, p, TK_KEK_SIZE);
+		return 0;
+	}
+	if (len != 2 * TK_KEK_SIZE && (len != 2 * TK_KEK_SIZE + 1 || p[len - 1] != '\n'))
+		return -EINVAL;
+	return unhex(p, ret_kek) ? 0 : -EINVAL;
 }
 
 const uint8_t *tk_key_text_parse(struct tk_key_text *text, size_t len)
 {
-	if (len == TK_KEK_SIZE)
-		return text->bytes;
-	if ((len == 2 * TK_KEK_SIZE || (len == 2 * TK_KEK_SIZE + 1 && text->bytes[len - 1] == '\n')) &&
-	    unhex(text->bytes, text->kek))
-		return text->kek;
-	return NULL;
+	return tk_key_parse(text->bytes, len, text->kek) < 0 ? NULL : text->kek;
 }
 
 static bool owner_trusted(const struct stat *st)
@@ -230,14 +236,21 @@ int tk_keyring_add_credential(struct tk_keyring *ring, const char *key_id, const
 int tk_keyring_add_source(struct tk_keyring *ring, const char *key_id, const struct tk_key_source *source,
 			  const char **ret_why)
 {
+	const char *why = NULL;
+	int r = -EINVAL;
+
 	switch (source->provider) {
 	case TK_PROVIDER_FILE:
-		return tk_keyring_add_file(ring, key_id, source->where, ret_why);
+		r = tk_keyring_add_file(ring, key_id, source->where, &why);
+		break;
 	case TK_PROVIDER_CREDENTIAL:
-		return tk_keyring_add_credential(ring, key_id, source->where, ret_why);
-	case TK_PROVIDER_COMMAND:
+		r = tk_keyring_add_credential(ring, key_id, source->where, &why);
+		break;
+	case TK_PROVIDER_COMMAND: /* keeps its own accounts: of what was run */
 		return tk_keyring_add_command(ring, key_id, (const char *const *)source->argv,
 					      source->timeout, ret_why);
 	}
-	return -EINVAL;
+	if (tk_key_id_valid(key_id, strnlen(key_id, TK_KEY_ID_MAX + 1)))
+		tk_health_tell(ring, key_id, r < 0 ? why : NULL, false);
+	return r < 0 ? tk_key_refuse(r, why, ret_why) : 0;
 }

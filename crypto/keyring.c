@@ -26,7 +26,7 @@ struct tk_key {
 struct tk_keyring {
 	pthread_rwlock_t lock;
 	struct tk_key *keys;
-	struct tk_breaker *breakers;
+	struct tk_health *healths;
 };
 
 #define FIRST_ROOM 16
@@ -120,7 +120,7 @@ void tk_keyring_free(struct tk_keyring *ring)
 		tk_key_free(ring->keys);
 		ring->keys = next;
 	}
-	tk_breakers_free(ring->breakers);
+	tk_healths_free(ring->healths);
 	pthread_rwlock_destroy(&ring->lock);
 	free(ring);
 }
@@ -210,9 +210,9 @@ void tk_keyring_replace(struct tk_keyring *ring, struct tk_key *key)
 	tk_key_free(former);
 }
 
-struct tk_breaker **tk_keyring_breakers(struct tk_keyring *ring)
+struct tk_health **tk_keyring_healths(struct tk_keyring *ring)
 {
-	return &ring->breakers;
+	return &ring->healths;
 }
 
 size_t tk_key_versions(const struct tk_key *key)

@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 #define TK_MAGIC "TAKA"
 #define TK_KEK_SIZE 32	      /* bytes of a policy key */
@@ -144,14 +145,15 @@ struct tk_key_source {
 int tk_keyring_add_source(struct tk_keyring *ring, const char *key_id, const struct tk_key_source *source,
 			  const char **ret_why);
 
-/* The breaker of a key's command, for reports. */
+/* How it goes with a key's provider, for reports. */
 struct tk_key_health {
-	bool open;		    /* nothing is started before retry_seconds are over */
-	unsigned int failures;	    /* since the last success; each of three tries */
+	bool open;		    /* the command's breaker: nothing is started before retry_seconds are over */
+	unsigned int failures;	    /* since the last success; of a command each is three tries */
 	unsigned int retry_seconds; /* while open, rounded up */
-	const char *why;	    /* of the last failure, static; NULL without one */
+	time_t last_success, last_failure; /* by the wall's clock; 0: none yet */
+	const char *why;		   /* of the last failure, static; NULL when a success followed */
 };
-/* -TK_E_NO_KEY: no command was ever run for it. */
+/* -TK_E_NO_KEY: no provider was ever asked for it. */
 int tk_keyring_health(struct tk_keyring *ring, const char *key_id, struct tk_key_health *ret_health);
 /* Adds raw bytes as one version (tests, other providers). */
 int tk_keyring_add(struct tk_keyring *ring, const char *key_id, uint32_t version,
@@ -161,6 +163,8 @@ int tk_keyring_current(const struct tk_keyring *ring, const char *key_id, uint32
 /* Copies a kek out; version 0 means the current one (format 1 files). The caller wipes with tk_wipe(). */
 int tk_keyring_get(const struct tk_keyring *ring, const char *key_id, uint32_t version,
 		   uint8_t ret_kek[TK_KEK_SIZE]);
+/* The key in a text of one of the two forms of a key file.  -EINVAL. */
+int tk_key_parse(const void *text, size_t len, uint8_t ret_kek[TK_KEK_SIZE]);
 void tk_wipe(void *p, size_t len);
 int tk_random(void *buf, size_t len);
 

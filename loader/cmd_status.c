@@ -23,7 +23,9 @@ static const char help[] =
 	"\n"
 	"DESCRIPTION\n"
 	"    Shows whether the kernel programs are loaded and the agent is ready, the guard\n"
-	"    points, files by state, what failed of late, and counters.\n"
+	"    points, the keys (where each comes from, its current version, and when its\n"
+	"    provider last gave it and last failed), files by state, what failed of late, and\n"
+	"    counters.\n"
 	"\n"
 	"OPTIONS\n"
 	"    --json      an object: \"loaded\", \"state\" of the agent (none, starting, ready,\n"
@@ -68,6 +70,22 @@ static void print_guard(const cJSON *guard)
 		printf(", NOT WATCHED, contents cannot be opened: %s\n", text(guard, "trouble"));
 }
 
+static void print_key(const cJSON *key)
+{
+	printf("  %s  %s ", text(key, "id"), text(key, "provider"));
+	tk_put_safe(stdout, text(key, "where"));
+	if (number(key, "current"))
+		printf(", version %" PRIu64, number(key, "current"));
+	if (*text(key, "last_success"))
+		printf(", read %s", text(key, "last_success"));
+	if (number(key, "failures"))
+		printf("; FAILED since, %" PRIu64 " times, the last %s: %s", number(key, "failures"),
+		       text(key, "last_failure"), text(key, "why"));
+	if (*text(key, "open_until"))
+		printf("; not tried again before %s", text(key, "open_until"));
+	putchar('\n');
+}
+
 static void print_times(const cJSON *times)
 {
 	const char *between = "";
@@ -97,6 +115,9 @@ static void print_agent(const cJSON *agent)
 	printf("guard points\n");
 	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(agent, "guard_points"))
 		print_guard(item);
+	printf("keys\n");
+	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(agent, "keys"))
+		print_key(item);
 	if (cJSON_HasObjectItem(agent, "times"))
 		print_times(cJSON_GetObjectItemCaseSensitive(agent, "times"));
 	printf("files        %" PRIu64 " open, %" PRIu64 " in transition, %" PRIu64 " waiting, %" PRIu64

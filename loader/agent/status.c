@@ -36,11 +36,58 @@ static void add_guards(struct tk_agent *agent, cJSON *json)
 	}
 }
 
+static void add_time(cJSON *json, const char *name, time_t when)
+{
+	char stamp[32];
+	struct tm tm;
+
+	if (!when || !gmtime_r(&when, &tm)) {
+		cJSON_AddNullToObject(json, name);
+		return;
+	}
+	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	cJSON_AddStringToObject(json, name, stamp);
+}
+
+static void add_health(struct tk_agent *agent, const char *key_id, cJSON *key)
+{
+	struct tk_key_health health;
+
+	if (tk_keyring_health(agent->keys, key_id, &health))
+		return;
+	add_number(key, "failures", health.failures);
+	add_time(key, "last_success", health.last_success);
+	add_time(key, "last_failure", health.last_failure);
+	add_time(key, "open_until", health.open ? time(NULL) + health.retry_seconds : 0);
+	if (health.why)
+		cJSON_AddStringToObject(key, "why", health.why);
+}
+
+static void add_keys(struct tk_agent *agent, cJSON *json)
+{
+	cJSON *keys = cJSON_AddArrayToObject(json, "keys");
+	TK_HOLD_READ(&agent->policy_lock);
+
+	for (size_t i = 0; agent->compiled && i < agent->compiled->key_count; i++) {
+		const struct tk_key_spec *spec = &agent->compiled->keys[i];
+		cJSON *key = cJSON_CreateObject();
+		uint32_t current;
+
+		cJSON_AddStringToObject(key, "id", spec->id);
+		cJSON_AddStringToObject(key, "provider", tk_provider_name(spec->source.provider));
+		cJSON_AddStringToObject(key, "where", spec->source.where);
+		if (tk_keyring_current(agent->keys, spec->id, &current))
+			cJSON_AddNullToObject(key, "current");
+		else
+			add_number(key, "current", current);
+		add_health(agent, spec->id, key);
+		cJSON_AddItemToArray(keys, key);
+	}
+}
+
 static void add_times(struct tk_agent *agent, cJSON *json)
 {
 	cJSON *times, *holding;
-	char stamp[32];
-	struct tm tm;
 	TK_HOLD_READ(&agent->policy_lock);
 
 	if (!agent->compiled->time_set_count)
@@ -50,12 +97,7 @@ static void add_times(struct tk_agent *agent, cJSON *json)
 	for (size_t i = 0; i < agent->compiled->time_set_count; i++)
 		if (agent->times.holding.sets[i / 64] >> (i % 64) & 1)
 			cJSON_AddItemToArray(holding, cJSON_CreateString(agent->compiled->time_sets[i]));
-	if (agent->times.next == INT64_MAX || !gmtime_r(&(time_t){agent->times.next}, &tm)) {
-		cJSON_AddNullToObject(times, "next");
-	} else {
-		strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &tm);
-		cJSON_AddStringToObject(times, "next", stamp);
-	}
+	add_time(times, "next", agent->times.next == INT64_MAX ? 0 : agent->times.next);
 	cJSON_AddBoolToObject(times, "frozen", agent->times.frozen);
 }
 
@@ -111,12 +153,8 @@ static void add_failures(struct tk_agent *agent, cJSON *json)
 	for (uint64_t i = first; i < agent->failure_count; i++) {
 		const struct tk_failure *failure = &agent->failures[i % TK_FAILURES];
 		cJSON *item = cJSON_CreateObject();
-		char stamp[32];
-		struct tm tm;
 
-		gmtime_r(&failure->when, &tm);
-		strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &tm);
-		cJSON_AddStringToObject(item, "time", stamp);
+		add_time(item, "time", failure->when);
 		cJSON_AddStringToObject(item, "text", failure->text);
 		cJSON_AddItemToArray(failures, item);
 	}
@@ -166,6 +204,7 @@ char *tk_status_json(struct tk_agent *agent)
 	add_number(json, "ready_after_ms", agent->ready_after);
 	add_number(json, "generation", agent->now.generation);
 	add_guards(agent, json);
+	add_keys(agent, json);
 	add_times(agent, json);
 	add_files(agent, json);
 	add_number(json, "unsettled", tk_files_unsettled(agent));

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "loader/agent/agent.h"
+#include "loader/agent/client.h"
 #include "tests/agent/rig.h"
 
 #define SIZE 150000
@@ -281,6 +282,85 @@ static void test_other_key(struct rig *rig)
 	snapshot_free(&after);
 }
 
+/* ---------------------------------------------------------------- a key's provider that fails */
+
+/* The policy's first key from a command instead of its file. */
+static bool key_from_command(const struct rig *rig)
+{
+	char path[160], text[2048] = "", whole[2300], from[200], *at;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/policy.json", rig->dir);
+	snprintf(from, sizeof(from), "\"provider\": \"file\", \"path\": \"%s/key\"", rig->dir);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0 || !(at = strstr(text, from))) {
+		close(fd);
+		return false;
+	}
+	*at = '\0';
+	snprintf(whole, sizeof(whole),
+		 "%s\"provider\": \"command\", \"argv\": [\"/bin/cat\", \"%s/key\"]%s", text, rig->dir,
+		 at + strlen(from));
+	if (ftruncate(fd, 0) || pwrite(fd, whole, strlen(whole), 0) < 0)
+		*whole = '\0';
+	close(fd);
+	return *whole;
+}
+
+static bool reload(const struct rig *rig)
+{
+	char error[300];
+
+	return !tk_client_tell(rig->control, "reload", error, sizeof(error));
+}
+
+/* Of the first key's status: the value of name as text, "null", or "" when there is none. */
+static const char *key_status(const struct rig *rig, const char *name)
+{
+	cJSON *request = cJSON_CreateObject(), *answer = NULL;
+	static char text[300];
+	char *printed = NULL;
+
+	*text = '\0';
+	cJSON_AddStringToObject(request, "verb", "status");
+	if (!tk_client_ask(rig->control, request, &answer))
+		printed = cJSON_PrintUnformatted(
+			cJSON_GetObjectItem(cJSON_GetArrayItem(cJSON_GetObjectItem(answer, "keys"), 0), name));
+	if (printed)
+		snprintf(text, sizeof(text), "%s", printed);
+	free(printed);
+	cJSON_Delete(request);
+	cJSON_Delete(answer);
+	return text;
+}
+
+static void test_key_health(struct rig *rig)
+{
+	char key[160], aside[160];
+
+	snprintf(key, sizeof(key), "%s/key", rig->dir);
+	snprintf(aside, sizeof(aside), "%s/aside", rig->dir);
+	check(!strcmp(key_status(rig, "provider"), "\"file\"") && !strcmp(key_status(rig, "failures"), "0"),
+	      "%s: a key's health: of a file", rig->fs);
+	check(key_from_command(rig) && reload(rig), "%s: a key's health: by a command", rig->fs);
+	check(!strcmp(key_status(rig, "provider"), "\"command\"") &&
+		      !strcmp(key_status(rig, "current"), "1") && !strcmp(key_status(rig, "failures"), "0") &&
+		      key_status(rig, "last_success")[0] == '"' && !strcmp(key_status(rig, "open_until"), "null"),
+	      "%s: a key's health: good", rig->fs);
+	check(sealed_new(rig, "k", 9), "%s: a key's health: a file under it", rig->fs);
+	check(!rename(key, aside) && !reload(rig), "%s: a key's health: fails", rig->fs);
+	check(atoi(key_status(rig, "failures")) > 0 && key_status(rig, "last_failure")[0] == '"' &&
+		      !strcmp(key_status(rig, "why"), "\"the key command failed\""),
+	      "%s: a key's health: failed", rig->fs);
+	check(!compare(rig, in(rig, "k"), SIZE, 9), "%s: a key's health: what the agent has stays usable", rig->fs);
+	check(!rename(aside, key) && WAIT_FOR(reload(rig)), "%s: a key's health: mended", rig->fs);
+	check(!strcmp(key_status(rig, "failures"), "0") && !strcmp(key_status(rig, "why"), "") &&
+		      !strcmp(key_status(rig, "open_until"), "null"),
+	      "%s: a key's health: good again", rig->fs);
+	rig_policy(rig);
+	check(reload(rig), "%s: a key's health: back to files", rig->fs);
+}
+
 void defence_tests(const char *fs)
 {
 	struct rig rig;
@@ -293,6 +373,7 @@ void defence_tests(const char *fs)
 		test_capability(&rig);
 		test_capability_crash(&rig);
 		test_other_key(&rig);
+		test_key_health(&rig);
 		check(!rig.shared->undecided, "%s: every open was understood", fs);
 		check(agent_stop(&rig), "%s: defences: stops in order", fs);
 	}

@@ -175,6 +175,7 @@ static void test_breaker(void **state)
 {
 	struct tk_keyring *ring = ring_of("k", kek1);
 	struct tk_key_health health;
+	time_t began = time(NULL);
 	char script[500];
 	const char *why, *argv[2] = {};
 	int r;
@@ -189,6 +190,7 @@ static void test_breaker(void **state)
 	assert_int_equal(tk_keyring_health(ring, "k", &health), 0);
 	assert_int_equal(health.failures, 1);
 	assert_string_equal(health.why, "the key command failed");
+	assert_true(health.last_failure >= began && health.last_success == 0);
 	assert_key(ring, "k",
 		   "74686520666972737420766572736"
 		   "96f6e206f66206120706f6c696379206b65"); /* kept */
@@ -207,6 +209,35 @@ static void test_breaker(void **state)
 	assert_false(health.open);
 	assert_int_equal(health.failures, 0);
 	assert_null(health.why);
+	assert_true(health.last_failure >= began && health.last_success >= health.last_failure);
+	tk_keyring_free(ring);
+}
+
+/* A file has no breaker, but the same account is kept of it. */
+static void test_health_of_file(void **state)
+{
+	struct tk_keyring *ring = ring_of("k", kek1);
+	struct tk_key_source source = {.provider = TK_PROVIDER_FILE, .where = (char *)put("key", KEY, 0600)};
+	struct tk_key_health health;
+	const char *why;
+
+	assert_int_equal(tk_keyring_add_source(ring, "k", &source, &why), 0);
+	assert_int_equal(tk_keyring_health(ring, "k", &health), 0);
+	assert_true(health.last_success && !health.last_failure && !health.why);
+	assert_int_equal(chmod(source.where, 0640), 0);
+	for (unsigned int i = 1; i < 4; i++) {
+		assert_int_equal(tk_keyring_add_source(ring, "k", &source, &why), -EACCES);
+		assert_int_equal(tk_keyring_health(ring, "k", &health), 0);
+		assert_int_equal(health.failures, i);
+		assert_false(health.open);
+		assert_string_equal(health.why, why);
+	}
+	assert_key(ring, "k", KEY);
+	assert_int_equal(chmod(source.where, 0600), 0);
+	assert_int_equal(tk_keyring_add_source(ring, "k", &source, &why), 0);
+	assert_int_equal(tk_keyring_health(ring, "k", &health), 0);
+	assert_true(health.last_failure && !health.failures && !health.why);
+	assert_int_equal(tk_keyring_add_source(ring, "a b", &source, &why), -EINVAL);
 	tk_keyring_free(ring);
 }
 
@@ -217,6 +248,7 @@ int main(void)
 		cmocka_unit_test(test_command),
 		cmocka_unit_test(test_command_place),
 		cmocka_unit_test(test_breaker),
+		cmocka_unit_test(test_health_of_file),
 	};
 	char command[200];
 	int r;
