@@ -1,228 +1,293 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * loader/cmd_key.c - `key`: policy keys as files.  It makes and rotates them;
- * reading them is the keyring's business.
+ * loader/cmd_key.c - `key`: policy keys.  Here they are made, imported, rotated and
+ * verified; key_list.c lists and key_retire.c retires them.
  */
 #include "loader/cmd.h"
+#include "loader/key.h"
+#include "loader/keyfiles.h"
 #include "loader/util.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
 static const char verb[] = "key";
 
-static const char help[] = "NAME\n"
-			   "    takakrypt-bpf key - generate and rotate keys\n"
-			   "\n"
-			   "SYNOPSIS\n"
-			   "    takakrypt-bpf key generate [--hex] PATH\n"
-			   "    takakrypt-bpf key generate [--hex] --version N DIRECTORY\n"
-			   "    takakrypt-bpf key rotate [--hex] DIRECTORY\n"
-			   "    takakrypt-bpf key verify PATH...\n"
-			   "\n"
-			   "DESCRIPTION\n"
-			   "    Writes 32 bytes from the kernel's random number generator to the new file\n"
-			   "    PATH, readable by its owner only (mode 0600) and durable when the command\n"
-			   "    returns.  What exists is never overwritten.\n"
-			   "\n"
-			   "    A key that is to be rotated is a directory with one file for each version.\n"
-			   "    With --version the file is DIRECTORY/N; DIRECTORY is created (mode 0700) if\n"
-			   "    there is none.  The highest version is the current one.\n"
-			   "\n"
-			   "    rotate generates the version after the highest one in DIRECTORY, once it\n"
-			   "    could read all that are there; `takakrypt-bpf rekey` then puts files under\n"
-			   "    it.  verify reads each key as the agent would (form, owner, mode, lockable\n"
-			   "    memory) and prints its current version; nothing of the key is shown.\n"
-			   "\n"
-			   "    Whoever loses the key loses what is encrypted under it: keep a copy in a\n"
-			   "    safe place, away from this machine and from the backups of its files.\n"
-			   "\n"
-			   "OPTIONS\n"
-			   "    --hex         64 hexadecimal digits and a newline instead of 32 bytes\n"
-			   "    --version N   a number from 1 to 4294967295\n"
-			   "    -o PATH       the same as PATH without -o\n"
-			   "    -h, --help    this text\n"
-			   "\n" TK_HELP_EXIT_CODES "\n"
-			   "EXAMPLE\n"
-			   "    takakrypt-bpf key generate --version 1 /etc/takakrypt/keys/payroll\n"
-			   "    takakrypt-bpf key rotate /etc/takakrypt/keys/payroll\n";
+static const char help[] =
+	"NAME\n"
+	"    takakrypt-bpf key - make, list, rotate and retire keys\n"
+	"\n"
+	"SYNOPSIS\n"
+	"    takakrypt-bpf key generate [--hex] PATH\n"
+	"    takakrypt-bpf key generate [--hex] --version N DIRECTORY\n"
+	"    takakrypt-bpf key import [--hex] [--from FILE] PATH\n"
+	"    takakrypt-bpf key import [--hex] [--from FILE] --version N DIRECTORY\n"
+	"    takakrypt-bpf key rotate [--hex] DIRECTORY\n"
+	"    takakrypt-bpf key verify PATH...\n"
+	"    takakrypt-bpf key list [--json] PATH...\n"
+	"    takakrypt-bpf key list [--json] --policy POLICY\n"
+	"    takakrypt-bpf key retire --version N [--destroy] DIRECTORY TREE...\n"
+	"\n"
+	"DESCRIPTION\n"
+	"    generate writes 32 bytes from the kernel's random number generator to the new\n"
+	"    file PATH, readable by its owner only (mode 0600); it appears when it is whole\n"
+	"    and is durable when the command returns.  What exists is never overwritten.\n"
+	"    import does the same with a key from standard input or FILE: 32 bytes, or 64\n"
+	"    hexadecimal digits and perhaps a newline.\n"
+	"\n"
+	"    A key that is to be rotated is a directory with one file for each version.\n"
+	"    With --version the file is DIRECTORY/N; DIRECTORY is created (mode 0700) if\n"
+	"    there is none.  The highest version is the current one.\n"
+	"\n"
+	"    rotate generates the version after the highest one in DIRECTORY, once it\n"
+	"    could read all that are there; `takakrypt-bpf rekey` then puts files under\n"
+	"    it.  verify reads each key as the agent would (form, owner, mode, lockable\n"
+	"    memory) and prints its current version.\n"
+	"\n"
+	"    list shows the versions of keys, which one is current, which are retired, and\n"
+	"    whether the key can be read.  Of a policy's keys it reads files and credentials\n"
+	"    only: it runs no command; `status` says what the agent has found.  Neither\n"
+	"    list nor verify ever shows a byte of a key.\n"
+	"\n"
+	"    retire takes a version other than the current one out of use, once it has read\n"
+	"    the header of every file below the TREEs (also on filesystems mounted there)\n"
+	"    and none is under that version; of format 1, whose header names no version, it\n"
+	"    reads all of the file.  What cannot be read or understood counts as in need,\n"
+	"    and so do files that an agent holds open.  The key file is kept as\n"
+	"    DIRECTORY/.retired-N, where nothing looks for keys: rename it to N to take it\n"
+	"    back, for a backup perhaps.  With --destroy it is removed, also one retired\n"
+	"    earlier; what is still under it, anywhere, is lost.\n"
+	"\n"
+	"    Whoever loses the key loses what is encrypted under it: keep a copy in a\n"
+	"    safe place, away from this machine and from the backups of its files.\n"
+	"\n"
+	"OPTIONS\n"
+	"    --hex         write 64 hexadecimal digits and a newline instead of 32 bytes\n"
+	"    --version N   a number from 1 to 4294967295\n"
+	"    -o PATH       the same as PATH without -o (generate, import)\n"
+	"    --from FILE   where import reads the key; standard input if not given\n"
+	"    --policy POLICY\n"
+	"                  list all keys of a policy\n"
+	"    --json        an array of objects: \"id\" (of a policy), \"provider\", \"where\",\n"
+	"                  \"versions\", \"current\", \"retired\", \"health\" (\"good\", or what is\n"
+	"                  wrong; null: not looked at)\n"
+	"    --destroy     remove the version instead of keeping it aside\n"
+	"    -h, --help    this text\n"
+	"\n" TK_HELP_EXIT_CODES "\n"
+	"EXAMPLE\n"
+	"    takakrypt-bpf key generate --version 1 /etc/takakrypt/keys/payroll\n"
+	"    takakrypt-bpf key rotate /etc/takakrypt/keys/payroll\n"
+	"    takakrypt-bpf rekey --key-file /etc/takakrypt/keys/payroll /srv/payroll\n"
+	"    takakrypt-bpf key retire --version 1 /etc/takakrypt/keys/payroll /srv/payroll\n";
 
 static const struct option options[] = {
 	{"hex", no_argument, NULL, 'x'},
 	{"version", required_argument, NULL, 'v'},
 	{"output", required_argument, NULL, 'o'},
 	{"help", no_argument, NULL, 'h'},
+	{"from", required_argument, NULL, 'f'}, /* import only */
 	{},
 };
 
+/* A key for the length of one command; dumps are off, so a refusal to lock is no reason to stop. */
 struct secret {
 	uint8_t key[TK_KEK_SIZE];
-	char hex[2 * TK_KEK_SIZE + 2];
+	uint8_t text[2 * TK_KEK_SIZE + 2]; /* 64 digits, a newline, and one to notice excess */
 };
 
-static int write_all(int fd, const void *data, size_t len)
+static void secret_init(struct secret *s)
 {
-	const char *p = data;
-
-	while (len) {
-		ssize_t n = write(fd, p, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		p += n;
-		len -= (size_t)n;
-	}
-	return fsync(fd) < 0 ? -errno : 0;
+	memset(s, 0, sizeof(*s));
+	(void)mlock(s, sizeof(*s));
 }
 
-static int write_key(int fd, bool hex)
+static void secret_clear(struct secret *s)
 {
-	struct secret s;
-	int r;
-
-	/* It lives for the length of one write; dumps are off, so a refusal to lock is no reason to stop. */
-	(void)mlock(&s, sizeof(s));
-	r = tk_random(s.key, sizeof(s.key));
-	if (r == 0 && hex) {
-		for (size_t i = 0; i < sizeof(s.key); i++)
-			snprintf(s.hex + 2 * i, 3, "%02x", s.key[i]);
-		s.hex[2 * TK_KEK_SIZE] = '\n';
-		r = write_all(fd, s.hex, 2 * TK_KEK_SIZE + 1);
-	} else if (r == 0) {
-		r = write_all(fd, s.key, sizeof(s.key));
-	}
-	tk_wipe(&s, sizeof(s));
-	(void)munlock(&s, sizeof(s));
-	return r;
-}
-
-/* The new file is whole and durable, or it is not there. */
-static int generate_at(int dir_fd, const char *name, bool hex)
-{
-	_cleanup_close_ int fd =
-		openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	int r;
-
-	if (fd < 0)
-		return -errno;
-	r = fchmod(fd, 0600) < 0 ? -errno : write_key(fd, hex); /* whatever the umask and a default ACL say */
-	if (r == 0 && fsync(dir_fd) < 0)
-		r = -errno;
-	if (r < 0)
-		unlinkat(dir_fd, name, 0);
-	return r;
-}
-
-static int generate_file(const char *path, bool hex)
-{
-	_cleanup_free_ char *for_dir = strdup(path), *for_base = strdup(path);
-	_cleanup_close_ int dir_fd = -1;
-	struct stat st;
-
-	if (!for_dir || !for_base)
-		return -ENOMEM;
-	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-		return -EISDIR;
-	dir_fd = open(dirname(for_dir), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir_fd < 0)
-		return -errno;
-	return generate_at(dir_fd, basename(for_base), hex);
+	tk_wipe(s, sizeof(*s));
+	(void)munlock(s, sizeof(*s));
 }
 
 static int generate_version(const char *path, uint32_t version, bool hex)
 {
-	_cleanup_close_ int dir_fd = -1, parent_fd = -1;
-	char name[16];
+	_cleanup_(secret_clear) struct secret s;
+	int r;
 
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return -errno;
-	dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir_fd < 0)
-		return -errno;
-	snprintf(name, sizeof(name), "%" PRIu32, version);
-	/* The directory may be new: its own name has to be durable as well. */
-	parent_fd = openat(dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (parent_fd < 0 || fsync(parent_fd) < 0)
-		return -errno;
-	return generate_at(dir_fd, name, hex);
+	secret_init(&s);
+	r = tk_random(s.key, sizeof(s.key));
+	return r < 0 ? r : tk_keyfile_create(path, version, s.key, hex);
 }
 
-static int fail(const char *path, uint32_t version, int err)
+static int fail(const char *what, const char *path, uint32_t version, int err)
 {
 	switch (err) {
 	case -EISDIR:
-		return tk_fail("generate the key", path, "it is a directory", "give --version N too");
+		return tk_fail(what, path, "it is a directory", "give --version N too");
 	case -ENOTDIR:
-		return tk_fail("generate the key", path, "it is not a directory",
+		return tk_fail(what, path, "it is not a directory",
 			       version ? "name one, or a new name" : "check the path");
 	case -EEXIST:
-		return tk_fail("generate the key", path,
-			       version ? "it has that version already"
+		return tk_fail(what, path,
+			       version ? "it has that version already, or had it and retired it"
 				       : "it exists, and keys are never overwritten",
 			       version ? "choose a higher version" : "choose another name");
 	}
-	return tk_fail_err("generate the key", path, err);
+	return tk_fail_err(what, path, err);
 }
 
-static int generate(int argc, char **argv)
+int tk_key_parse_version(const char *text, uint32_t *ret_version)
 {
-	const char *path = NULL, *version_text = NULL;
-	bool hex = false;
-	uint64_t version = 0;
-	int c, r;
+	uint64_t v;
+
+	if (tk_parse_u64(text, UINT32_MAX, &v) < 0 || v == 0)
+		return tk_usage(verb, "--version %s is not a number from 1 to 4294967295", text);
+	*ret_version = (uint32_t)v;
+	return TK_EXIT_DONE;
+}
+
+/* ------------------------------------------------------- generate, import */
+
+struct making {
+	const char *action, *path, *from; /* from: import only */
+	uint32_t version;		  /* 0: none given */
+	bool hex, help;
+};
+
+static int once(const char *option, const char **value)
+{
+	if (*value)
+		return tk_usage(verb, "%s is given twice", option);
+	*value = optarg;
+	return TK_EXIT_DONE;
+}
+
+static int parse_making(struct making *m, const struct option *known, int argc, char **argv)
+{
+	int c, code = TK_EXIT_DONE;
 
 	optind = 0;
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":ho:", options, NULL)) != -1) {
+	while (!code && (c = getopt_long(argc, argv, ":ho:", known, NULL)) != -1) {
 		switch (c) {
 		case 'x':
-			if (hex)
-				return tk_usage(verb, "--hex is given twice");
-			hex = true;
+			if (m->hex)
+				code = tk_usage(verb, "--hex is given twice");
+			m->hex = true;
 			break;
 		case 'v':
-			if (version_text)
-				return tk_usage(verb, "--version is given twice");
-			version_text = optarg;
-			if (tk_parse_u64(optarg, UINT32_MAX, &version) < 0 || version == 0)
-				return tk_usage(verb, "--version %s is not a number from 1 to 4294967295",
-						optarg);
+			code = m->version ? tk_usage(verb, "--version is given twice")
+					  : tk_key_parse_version(optarg, &m->version);
 			break;
 		case 'o':
-			if (path)
-				return tk_usage(verb, "-o is given twice");
-			path = optarg;
+			code = once("-o", &m->path);
+			break;
+		case 'f':
+			code = once("--from", &m->from);
 			break;
 		case 'h':
-			fputs(help, stdout);
+			m->help = true;
 			return TK_EXIT_DONE;
 		default:
 			return tk_usage_getopt(verb, argv, c);
 		}
 	}
-	if (!path && optind < argc)
-		path = argv[optind++];
-	if (!path)
-		return tk_usage(verb, "generate needs a path for the key");
+	if (code)
+		return code;
+	if (!m->path && optind < argc)
+		m->path = argv[optind++];
+	if (!m->path)
+		return tk_usage(verb, "%s needs a path for the key", m->action);
 	if (optind < argc)
-		return tk_usage(verb, "generate makes one key at a time: %s is one too many", argv[optind]);
+		return tk_usage(verb, "%s makes one key at a time: %s is one too many", m->action,
+				argv[optind]);
+	return TK_EXIT_DONE;
+}
+
+static int generate(int argc, char **argv)
+{
+	/* without --from */
+	static const struct option known[] = {
+		{"hex", no_argument, NULL, 'x'},
+		{"version", required_argument, NULL, 'v'},
+		{"output", required_argument, NULL, 'o'},
+		{"help", no_argument, NULL, 'h'},
+		{},
+	};
+	struct making m = {.action = "generate"};
+	int r = parse_making(&m, known, argc, argv);
+
+	if (m.help)
+		fputs(help, stdout);
+	if (m.help || r)
+		return r;
 	tk_hold_secrets();
-	r = version ? generate_version(path, (uint32_t)version, hex) : generate_file(path, hex);
-	return r < 0 ? fail(path, (uint32_t)version, r) : TK_EXIT_DONE;
+	r = generate_version(m.path, m.version, m.hex);
+	return r < 0 ? fail("generate the key", m.path, m.version, r) : TK_EXIT_DONE;
+}
+
+/* All of it, up to one byte more than a key has. */
+static int read_text(int fd, struct secret *s, size_t *ret_len)
+{
+	size_t len = 0;
+
+	while (len < sizeof(s->text)) {
+		ssize_t n = read(fd, s->text + len, sizeof(s->text) - len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		len += (size_t)n;
+	}
+	*ret_len = len;
+	return 0;
+}
+
+static int import(int argc, char **argv)
+{
+	static const char what[] = "import the key from";
+	struct making m = {.action = "import"};
+	_cleanup_(secret_clear) struct secret s;
+	_cleanup_close_ int file = -1;
+	const char *from;
+	size_t len = 0;
+	int r;
+
+	secret_init(&s);
+	r = parse_making(&m, options, argc, argv);
+	if (m.help)
+		fputs(help, stdout);
+	if (m.help || r)
+		return r;
+	tk_hold_secrets();
+	from = m.from ? m.from : "standard input";
+	if (m.from) {
+		file = open(m.from, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+		if (file < 0)
+			return tk_fail_err(what, from, -errno);
+	} else if (isatty(STDIN_FILENO)) {
+		return tk_fail(what, from, "it is a terminal, which would show the key",
+			       "give --from FILE, or a pipe");
+	}
+	r = read_text(m.from ? file : STDIN_FILENO, &s, &len);
+	if (r < 0)
+		return tk_fail_err(what, from, r);
+	if (tk_key_parse(s.text, len, s.key) < 0)
+		return tk_fail(what, from, "it holds neither 32 bytes nor 64 hexadecimal digits",
+			       "nothing was written; check what was given");
+	r = tk_keyfile_create(m.path, m.version, s.key, m.hex);
+	return r < 0 ? fail("import the key to", m.path, m.version, r) : TK_EXIT_DONE;
 }
 
 /* ---------------------------------------------------------- rotate, verify */
 
-/* Reads all of a key, as the agent would; prints on failure and returns an exit code. */
-static int read_current(const char *what, const char *path, uint32_t *ret_version)
+int tk_key_read(const char *what, const char *path, uint32_t *ret_current)
 {
 	_cleanup_keyring_ struct tk_keyring *ring = NULL;
 	const char *why = NULL;
@@ -235,7 +300,7 @@ static int read_current(const char *what, const char *path, uint32_t *ret_versio
 		return tk_fail(what, path, why,
 			       r == -EACCES ? "chown it to root and chmod it to 0600 (a directory: 0700)"
 					    : tk_advice(r));
-	r = tk_keyring_current(ring, "key", ret_version);
+	r = tk_keyring_current(ring, "key", ret_current);
 	return r < 0 ? tk_fail_err(what, path, r) : TK_EXIT_DONE;
 }
 
@@ -254,8 +319,8 @@ static int rotate(int argc, char **argv)
 			fputs(help, stdout);
 			return TK_EXIT_DONE;
 		}
-		if (c == 'v' || c == 'o')
-			return tk_usage(verb, "rotate takes neither --version nor -o");
+		if (c == 'v' || c == 'o' || c == 'f')
+			return tk_usage(verb, "rotate takes neither --version nor -o nor --from");
 		if (c != 'x')
 			return tk_usage_getopt(verb, argv, c);
 		if (hex)
@@ -269,14 +334,14 @@ static int rotate(int argc, char **argv)
 		return tk_fail(
 			what, argv[optind], "it is a single file, which has no versions",
 			"make a directory, move the file into it as 1, and name the directory in the policy");
-	r = read_current(what, argv[optind], &version);
+	r = tk_key_read(what, argv[optind], &version);
 	if (r)
 		return r;
 	if (version == UINT32_MAX)
 		return tk_fail(what, argv[optind], "there is no version after 4294967295", NULL);
 	r = generate_version(argv[optind], version + 1, hex);
 	if (r < 0)
-		return fail(argv[optind], version + 1, r);
+		return fail(what, argv[optind], version + 1, r);
 	tk_put_safe(stdout, argv[optind]);
 	printf(": version %" PRIu32 " is the current one now\n", version + 1);
 	return TK_EXIT_DONE;
@@ -294,7 +359,7 @@ static int verify(int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		uint32_t version;
 
-		if (read_current("verify the key", argv[i], &version)) {
+		if (tk_key_read("verify the key", argv[i], &version)) {
 			code = TK_EXIT_FAILED;
 			continue;
 		}
@@ -308,15 +373,14 @@ static const struct {
 	const char *name;
 	int (*fn)(int argc, char **argv);
 } actions[] = {
-	{"generate", generate},
-	{"rotate", rotate},
-	{"verify", verify},
+	{"generate", generate}, {"import", import},    {"rotate", rotate},
+	{"verify", verify},	{"list", tk_key_list}, {"retire", tk_key_retire},
 };
 
 int cmd_key(int argc, char **argv)
 {
 	if (argc < 2)
-		return tk_usage(verb, "say what to do: generate, rotate or verify");
+		return tk_usage(verb, "say what to do: generate, import, rotate, verify, list or retire");
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
 		fputs(help, stdout);
 		return TK_EXIT_DONE;

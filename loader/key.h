@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * loader/key.h - the actions of the verb `key` that have a file of their own.
+ */
+#ifndef TK_LOADER_KEY_H
+#define TK_LOADER_KEY_H
+
+#include <stdint.h>
+
+/* As for a verb; argv[0] is the action. */
+int tk_key_list(int argc, char **argv);
+int tk_key_retire(int argc, char **argv);
+
+/* Reads all of a key, as the agent would; prints on failure and returns an exit code. */
+int tk_key_read(const char *what, const char *path, uint32_t *ret_current);
+/* The number of a version given as an option; prints on failure and returns an exit code. */
+int tk_key_parse_version(const char *text, uint32_t *ret_version);
+
+#endif
