@@ -225,6 +225,16 @@ int tk_header_verify(const struct tk_keyring *ring, int fd, off_t offset, uint64
 int tk_header_rewrap(const struct tk_keyring *ring, int fd, off_t offset, uint64_t size, uint32_t key_version,
 		     struct tk_header *ret_header);
 
+/*
+ * Version 2: writes the `size` bytes of TAKA at in_offset of in_fd anew to out_fd from out_offset, with the same
+ * length, algorithm, chunk size and key id, a new file key, and under key_version (0: the ring's current one).
+ * Every record is authenticated before it is sealed again; the header is written last.  -EINVAL: version 1 has
+ * no file key.  On failure the caller discards what out_fd has.  ret_header may be NULL.
+ */
+int tk_reencrypt_fd(const struct tk_keyring *ring, uint32_t key_version, int in_fd, off_t in_offset,
+		    uint64_t size, int out_fd, off_t out_offset, tk_progress progress, void *ctx,
+		    struct tk_header *ret_header);
+
 /* SHA-256 of a file's whole contents; the descriptor's offset does not move.  -errno of pread(2). */
 int tk_sha256_fd(int fd, uint8_t ret[32]);
 

@@ -265,36 +265,6 @@ static int parse(struct job *job, int argc, char **argv)
 
 /* ------------------------------------------------------------------ files */
 
-static const char *remedy_for(int err)
-{
-	switch (err) {
-	case -EMLINK:
-		return "name the other links too, remove them, or use -o";
-	case -EBUSY:
-		return "wait until nothing writes to it, and try again";
-	case -EISDIR:
-	case -EINVAL:
-		return NULL;
-	}
-	return tk_advice(err);
-}
-
-static int fail_file(const struct job *job, const char *path, const char *why, int err)
-{
-	char text[256];
-
-	switch (err) {
-	case -EMLINK:
-	case -EBUSY:
-	case -EISDIR:
-	case -EINVAL:
-	case -EEXIST:
-		return tk_fail(job->verb, path, why, remedy_for(err));
-	}
-	snprintf(text, sizeof(text), "%s (%s)", why, tk_strerror(err));
-	return tk_fail(job->verb, path, text, remedy_for(err));
-}
-
 /* What is encrypted already: refused when it was named, skipped when it was found. */
 static enum tk_tree_result already(const struct job *job, const struct tk_tree_file *f,
 				   const struct tk_replace *file)
@@ -374,15 +344,6 @@ static enum tk_tree_result decrypt_content(struct job *job, const struct tk_tree
 	return TK_TREE_DONE;
 }
 
-/* 1: it begins with the magic, 0: it does not; -errno. */
-static int has_magic(int fd)
-{
-	char magic[4];
-	ssize_t n = pread(fd, magic, sizeof(magic), 0);
-
-	return n < 0 ? -errno : tk_is_taka(magic, (size_t)n);
-}
-
 /* A file that was found and is what it should become needs neither lease nor second file. */
 static bool is_done(const struct job *job, const struct tk_tree_file *f)
 {
@@ -399,7 +360,7 @@ static bool is_done(const struct job *job, const struct tk_tree_file *f)
 		return false;
 	if (job->encrypt && st.st_size == 0)
 		return true;
-	return job->encrypt ? tk_header_read(fd, 0, (uint64_t)st.st_size, &h) == 0 : has_magic(fd) == 0;
+	return job->encrypt ? tk_header_read(fd, 0, (uint64_t)st.st_size, &h) == 0 : tk_tree_magic(fd) == 0;
 }
 
 static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_progress progress,
@@ -421,12 +382,12 @@ static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_
 		why = "another file took its place meanwhile";
 	}
 	if (err < 0) {
-		fail_file(job, f->path, why, err);
+		tk_replace_fail(job->verb, f->path, why, err);
 		return TK_TREE_FAILED;
 	}
 	if (job->encrypt && !job->output && file.st.st_size == 0)
 		return TK_TREE_SKIPPED;
-	if (job->encrypt && has_magic(file.in_fd) == 1)
+	if (job->encrypt && tk_tree_magic(file.in_fd) == 1)
 		return already(job, f, &file);
 	result = job->encrypt ? encrypt_content(job, f, &file, progress, progress_ctx)
 			      : decrypt_content(job, f, &file, progress, progress_ctx);
@@ -441,7 +402,7 @@ static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_
 		*ret_bytes = (uint64_t)(job->encrypt ? file.st.st_size : st.st_size);
 	err = tk_replace_commit(&file, &why);
 	if (err < 0) {
-		fail_file(job, f->path, why, err);
+		tk_replace_fail(job->verb, f->path, why, err);
 		return TK_TREE_FAILED;
 	}
 	return TK_TREE_DONE;

@@ -47,7 +47,7 @@ static const char help[] =
 	"EXAMPLE\n"
 	"    takakrypt-bpf inspect --json *.csv | jq -r '.[] | select(.error) | .file'\n";
 
-static int read_header(const char *path, struct tk_header *ret_header, uint64_t *ret_size)
+static int read_header(const char *path, bool named, struct tk_header *ret_header, uint64_t *ret_size)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	struct stat st;
@@ -59,6 +59,8 @@ static int read_header(const char *path, struct tk_header *ret_header, uint64_t 
 		return -EISDIR;
 	if (!S_ISREG(st.st_mode))
 		return -EINVAL;
+	if (!named && tk_tree_magic(fd) == 0)
+		return -TK_E_MAGIC;
 	r = tk_header_read(fd, 0, (uint64_t)st.st_size, ret_header);
 	if (r == 0)
 		*ret_size = (uint64_t)st.st_size;
@@ -135,11 +137,11 @@ static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_
 	struct job *job = ctx;
 	struct tk_header h;
 	uint64_t size = 0;
-	int err = read_header(f->path, &h, &size), r = 0;
+	int err = read_header(f->path, f->named, &h, &size), r = 0;
 
 	if (job->err)
 		return TK_TREE_FAILED;
-	if (!f->named && (err == -TK_E_MAGIC || (err == -TK_E_TRUNCATED && f->size < 4)))
+	if (!f->named && err == -TK_E_MAGIC)
 		return TK_TREE_SKIPPED;
 	if (job->array) {
 		object = cJSON_CreateObject();

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * loader/cmd_rekey.c - `rekey`: puts encrypted files under another version of their
- * key by writing their headers anew; the content is not touched.
+ * key by writing their headers anew; the content is touched only to give it a new
+ * file key, on demand.
  */
 #include "loader/cmd.h"
 #include "loader/keysource.h"
 #include "loader/lease.h"
+#include "loader/replace.h"
 #include "loader/tree.h"
 #include "loader/unfinished.h"
 #include "loader/util.h"
@@ -24,6 +26,7 @@ static const char help[] =
 	"\n"
 	"SYNOPSIS\n"
 	"    takakrypt-bpf rekey --key-file DIRECTORY [OPTION...] FILE|DIRECTORY...\n"
+	"    takakrypt-bpf rekey --reencrypt --key-file DIRECTORY [OPTION...] FILE|DIRECTORY...\n"
 	"\n"
 	"DESCRIPTION\n"
 	"    Wraps the file key of each FILE, and of everything below each DIRECTORY, under\n"
@@ -38,7 +41,13 @@ static const char help[] =
 	"    it compare contents once before an old version of the key is destroyed.\n"
 	"\n"
 	"    A copy of the file key that was taken with an old version still opens the\n"
-	"    content: after a leak, decrypt and encrypt anew instead.\n"
+	"    content.  After a leak, --reencrypt makes a new file key for each file, whatever\n"
+	"    version it is under, and encrypts the content anew, in the same careful way as\n"
+	"    encrypt: record by record, no plaintext is written anywhere; owner, mode, times,\n"
+	"    ACL, extended attributes and hard links stay; at every instant the name holds\n"
+	"    the old file or the new one, each complete and durable.  Nothing in a file says\n"
+	"    how old its file key is, so a run that was broken off, and is started again,\n"
+	"    does every file again.\n"
 	"\n"
 	"    Files of format 1 have no file key and are refused.  Below a DIRECTORY, files\n"
 	"    that are not encrypted are skipped; symbolic links, special files and other\n"
@@ -48,9 +57,11 @@ static const char help[] =
 	"    --key-file DIRECTORY the key: a directory of files named by version (1, 2, ...),\n"
 	"                         with the versions that files are under and the new one\n"
 	"    --key-version N      the version to go to; the highest if not given\n"
+	"    --reencrypt          new file keys, too\n"
 	"    --cross-filesystems  go into filesystems that are mounted below, too\n"
 	"    --json               an object at the end: \"verb\", \"done\", \"skipped\",\n"
-	"                         \"failed\", \"special\" (left out), \"bytes\" (written),\n"
+	"                         \"failed\", \"special\" (left out), \"bytes\" (written; with\n"
+	"                         --reencrypt of plaintext),\n"
 	"                         \"seconds\", \"interrupted\"\n"
 	"    -h, --help           this text\n"
 	"\n" TK_HELP_EXIT_CODES "\n"
@@ -61,6 +72,7 @@ static const char help[] =
 enum {
 	OPT_KEY_FILE = 256,
 	OPT_KEY_VERSION,
+	OPT_REENCRYPT,
 	OPT_CROSS,
 	OPT_JSON,
 };
@@ -68,6 +80,7 @@ enum {
 static const struct option options[] = {
 	{"key-file", required_argument, NULL, OPT_KEY_FILE},
 	{"key-version", required_argument, NULL, OPT_KEY_VERSION},
+	{"reencrypt", no_argument, NULL, OPT_REENCRYPT},
 	{"cross-filesystems", no_argument, NULL, OPT_CROSS},
 	{"json", no_argument, NULL, OPT_JSON},
 	{"help", no_argument, NULL, 'h'},
@@ -77,7 +90,7 @@ static const struct option options[] = {
 struct job {
 	struct tk_keysource keys;
 	uint32_t key_version;
-	bool json, help;
+	bool reencrypt, json, help;
 };
 
 static enum tk_tree_result failed(const char *path, int err)
@@ -133,8 +146,26 @@ static enum tk_tree_result rewrap(const struct tk_keyring *ring, const char *pat
 	return err < 0 ? failed(path, err) : TK_TREE_DONE;
 }
 
-static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_progress progress,
-				    void *progress_ctx, uint64_t *ret_bytes)
+/* The header of a file that there is something to do for; TK_TREE_DONE, or what the file's outcome is. */
+static enum tk_tree_result read_header(const struct tk_tree_file *f, int fd, uint64_t size,
+				       struct tk_header *ret_header)
+{
+	int err;
+
+	if (!f->named && tk_tree_magic(fd) == 0)
+		return TK_TREE_SKIPPED;
+	err = tk_header_read(fd, 0, size, ret_header);
+	if (err < 0)
+		return failed(f->path, err);
+	if (ret_header->version != 2) {
+		tk_fail(verb, f->path, "format 1 has no file key", "decrypt it and encrypt it anew");
+		return TK_TREE_FAILED;
+	}
+	return TK_TREE_DONE;
+}
+
+static enum tk_tree_result rekey_file(void *ctx, const struct tk_tree_file *f, tk_progress progress,
+				      void *progress_ctx, uint64_t *ret_bytes)
 {
 	_cleanup_close_ int fd = -1, write_fd = -1;
 	const struct tk_keyring *ring;
@@ -149,15 +180,9 @@ static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_
 	fd = tk_tree_open(f, verb, &st);
 	if (fd < 0)
 		return TK_TREE_FAILED;
-	err = tk_header_read(fd, 0, (uint64_t)st.st_size, &h);
-	if (!f->named && (err == -TK_E_MAGIC || (err == -TK_E_TRUNCATED && st.st_size < 4)))
-		return TK_TREE_SKIPPED;
-	if (err < 0)
-		return failed(f->path, err);
-	if (h.version != 2) {
-		tk_fail(verb, f->path, "format 1 has no file key", "decrypt it and encrypt it anew");
-		return TK_TREE_FAILED;
-	}
+	result = read_header(f, fd, (uint64_t)st.st_size, &h);
+	if (result != TK_TREE_DONE)
+		return result;
 	if (tk_keysource_ring(&job->keys, h.key_id, 0, &ring))
 		return TK_TREE_FAILED;
 	version = job->key_version;
@@ -177,6 +202,65 @@ static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_
 	if (result == TK_TREE_DONE)
 		*ret_bytes = TK_HEADER_V2_SIZE;
 	return result;
+}
+
+/* A lease and a second file only for what needs them. */
+static bool found_plain(const struct tk_tree_file *f)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	if (f->named)
+		return false;
+	fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_dev != f->dev || st.st_ino != f->ino)
+		return false; /* what follows says so */
+	return tk_tree_magic(fd) == 0;
+}
+
+static enum tk_tree_result reencrypt_file(void *ctx, const struct tk_tree_file *f, tk_progress progress,
+					  void *progress_ctx, uint64_t *ret_bytes)
+{
+	_cleanup_(tk_replace_end) struct tk_replace file = TK_REPLACE_INIT;
+	const struct tk_keyring *ring;
+	enum tk_tree_result result;
+	struct job *job = ctx;
+	const char *why = NULL;
+	struct tk_header h;
+	uint64_t size;
+	int err;
+
+	if (found_plain(f))
+		return TK_TREE_SKIPPED;
+	err = tk_replace_open(&file, f->path, f->links, NULL, &why);
+	/* Somebody may have put a symbolic link to elsewhere in its way since. */
+	if (err == 0 && !f->named && (file.st.st_dev != f->dev || file.st.st_ino != f->ino)) {
+		err = -EBUSY;
+		why = "another file took its place meanwhile";
+	}
+	if (err < 0) {
+		tk_replace_fail(verb, f->path, why, err);
+		return TK_TREE_FAILED;
+	}
+	size = (uint64_t)file.st.st_size;
+	result = read_header(f, file.in_fd, size, &h);
+	if (result != TK_TREE_DONE)
+		return result;
+	if (tk_keysource_ring(&job->keys, h.key_id, 0, &ring))
+		return TK_TREE_FAILED;
+	err = tk_reencrypt_fd(ring, job->key_version, file.in_fd, 0, size, file.out_fd, 0, progress,
+			      progress_ctx, &h);
+	if (err == 0 && tk_interrupted())
+		err = -ECANCELED;
+	if (err < 0)
+		return failed(f->path, err);
+	err = tk_replace_commit(&file, &why);
+	if (err < 0) {
+		tk_replace_fail(verb, f->path, why, err);
+		return TK_TREE_FAILED;
+	}
+	*ret_bytes = h.original_size;
+	return TK_TREE_DONE;
 }
 
 static int parse(struct job *job, struct tk_tree *tree, int argc, char **argv)
@@ -200,6 +284,11 @@ static int parse(struct job *job, struct tk_tree *tree, int argc, char **argv)
 				return tk_usage(verb, "--key-version %s is not a number from 1 to 4294967295",
 						optarg);
 			job->key_version = (uint32_t)v;
+			break;
+		case OPT_REENCRYPT:
+			if (job->reencrypt)
+				return tk_usage(verb, "--reencrypt is given twice");
+			job->reencrypt = true;
 			break;
 		case OPT_CROSS:
 			if (tree->cross)
@@ -228,7 +317,7 @@ static int parse(struct job *job, struct tk_tree *tree, int argc, char **argv)
 int cmd_rekey(int argc, char **argv)
 {
 	struct job job = {.keys = TK_KEYSOURCE_INIT};
-	struct tk_tree tree = {.verb = verb, .directories = true, .fn = one_file, .ctx = &job};
+	struct tk_tree tree = {.verb = verb, .directories = true, .fn = rekey_file, .ctx = &job};
 	int code = parse(&job, &tree, argc, argv);
 
 	if (job.help) {
@@ -237,6 +326,8 @@ int cmd_rekey(int argc, char **argv)
 	}
 	if (code)
 		return code;
+	if (job.reencrypt)
+		tree.fn = reencrypt_file;
 	tk_hold_secrets();
 	tk_catch_signals();
 	code = tk_unfinished(verb, argv + optind, (size_t)(argc - optind), tree.cross);
@@ -244,7 +335,7 @@ int cmd_rekey(int argc, char **argv)
 		return code;
 	code = tk_tree_run(&tree, argv + optind, (size_t)(argc - optind));
 	if (job.json || tree.had_directory)
-		code |= tk_tree_print(&tree, job.json, "rekeyed");
+		code |= tk_tree_print(&tree, job.json, job.reencrypt ? "re-encrypted" : "rekeyed");
 	tk_keysource_clear(&job.keys);
 	return code;
 }

@@ -200,13 +200,13 @@ static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_
 		atomic_fetch_add(&job->needed, 1);
 		return TK_TREE_FAILED;
 	}
-	err = tk_header_read(fd, 0, (uint64_t)st.st_size, &h);
-	if (err == -TK_E_MAGIC || (err == -TK_E_TRUNCATED && st.st_size < 4)) {
+	if (tk_tree_magic(fd) == 0) {
 		if (job->agent && st.st_size && in_guard_point(job, f->path))
 			return needed(job, f->path, "the agent shows it to this command as plaintext",
 				      "let root have it without apply_key, or unload the policy");
 		return TK_TREE_SKIPPED;
 	}
+	err = tk_header_read(fd, 0, (uint64_t)st.st_size, &h);
 	if (err < 0)
 		return cannot_tell(job, f->path, err);
 	if (h.version == 2 && h.key_version != job->version)

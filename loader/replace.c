@@ -284,9 +284,9 @@ static bool is_old(const struct tk_replace *r, int dir_fd, const char *name)
 }
 
 /*
- * The new file, which has the name temp, takes a name of the old one.  A writer that came between a check and a
- * plain rename would write to a file without a name: so they are exchanged first, then the old one is checked,
- * and either goes or gets its name back.  -EBUSY: it changed.
+ * The new file, which has the name temp, takes a name of the old one.  A writer that came between a check and
+ * a plain rename would write to a file without a name: so they are exchanged first, then the old one is
+ * checked, and either goes or gets its name back.  -EBUSY: it changed.
  */
 static int take_name(const struct tk_replace *r, int dir_fd, const char *temp, const char *name)
 {
@@ -374,6 +374,36 @@ int tk_replace_commit(struct tk_replace *r, const char **ret_why)
 	if (fsync(r->dir_fd) < 0)
 		return because(-errno, "it is done, but its directory could not be made durable", ret_why);
 	return 0;
+}
+
+static const char *remedy_for(int err)
+{
+	switch (err) {
+	case -EMLINK:
+		return "name the other links too, remove them, or use -o";
+	case -EBUSY:
+		return "wait until nothing writes to it, and try again";
+	case -EISDIR:
+	case -EINVAL:
+		return NULL;
+	}
+	return tk_advice(err);
+}
+
+int tk_replace_fail(const char *verb, const char *path, const char *why, int err)
+{
+	char text[256];
+
+	switch (err) {
+	case -EMLINK:
+	case -EBUSY:
+	case -EISDIR:
+	case -EINVAL:
+	case -EEXIST:
+		return tk_fail(verb, path, why, remedy_for(err));
+	}
+	snprintf(text, sizeof(text), "%s (%s)", why, tk_strerror(err));
+	return tk_fail(verb, path, text, remedy_for(err));
 }
 
 void tk_replace_end(struct tk_replace *r)

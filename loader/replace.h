@@ -43,6 +43,8 @@ int tk_replace_open(struct tk_replace *r, const char *path, const char *const *l
  * says that it could not be made durable or that a hard link was left behind.
  */
 int tk_replace_commit(struct tk_replace *r, const char **ret_why);
+/* Prints what one of the two has returned, with its reason; TK_EXIT_FAILED. */
+int tk_replace_fail(const char *verb, const char *path, const char *why, int err);
 /* Removes what was not committed. */
 void tk_replace_end(struct tk_replace *r);
 

@@ -385,6 +385,14 @@ int tk_tree_open(const struct tk_tree_file *f, const char *verb, struct stat *re
 	return TK_TAKE_FD(fd);
 }
 
+int tk_tree_magic(int fd)
+{
+	char magic[4];
+	ssize_t n = pread(fd, magic, sizeof(magic), 0);
+
+	return n < 0 ? -errno : tk_is_taka(magic, (size_t)n);
+}
+
 int tk_tree_print(const struct tk_tree *tree, bool json, const char *past_tense)
 {
 	_cleanup_json_ cJSON *object = NULL;

@@ -58,6 +58,9 @@ struct tk_tree {
  * lead elsewhere) and a regular one.  A descriptor, or -1 after printing why not.
  */
 int tk_tree_open(const struct tk_tree_file *f, const char *verb, struct stat *ret_st);
+/* 1: the file begins with the magic, 0: it does not and is not encrypted (FORMAT.md), however short; -errno.
+ */
+int tk_tree_magic(int fd);
 /*
  * Does all of it and prints what fails; 0 or TK_EXIT_FAILED (also when tk_interrupted()).
  */

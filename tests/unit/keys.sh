@@ -165,7 +165,7 @@ check 'the search finds one, digits' holds_key raw upper
 rm -rf keys && "$tk" key generate --version 1 keys && "$tk" key rotate keys > /dev/null
 tree() {
 	rm -rf t && mkdir -p t/sub
-	seq 100 > t/f && seq 200 > t/sub/g && seq 300 > t/sub/plain
+	seq 100 > t/f && seq 200 > t/sub/g && seq 300 > t/sub/plain && seq 5 > t/sub/short
 	"$tk" encrypt --key-file keys --key-id k --key-version 1 t/f t/sub/g
 }
 retire() { run "$1" key retire --version "${@:2}"; }
