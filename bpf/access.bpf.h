@@ -44,6 +44,7 @@ struct tk_access {
 	struct tk_request request;
 	__u64 dentry;	  /* the leaf, for the walk and the audit's path */
 	__u64 cursor;	  /* where the walk is */
+	__u64 file;	  /* for tk_register(): as memory, since a global function takes no pointer as a number */
 	struct tk_inode inode; /* of the leaf; all zero while there is none (create) */
 	__u32 generation; /* read once: every look-up of this access uses the same */
 	__u32 policy;
@@ -54,7 +55,6 @@ struct tk_access {
 	__u32 state;	  /* of the automaton at the guard point */
 	__u32 ready;
 	__u32 verdict;	  /* TK_VERDICT() of the last action judged */
-	__u32 unit;	  /* the task's, as map `units` numbers it; 0: none that is named */
 	__u32 mount;
 };
 

@@ -127,6 +127,7 @@ TK_GLOBAL int tk_identify(struct tk_access *a)
 	struct tk_id_sets *sets;
 	const struct cred *cred;
 	__u32 fsuid;
+	int unit;
 
 	if (!a)
 		return 1;
@@ -152,7 +153,10 @@ TK_GLOBAL int tk_identify(struct tk_access *a)
 	}
 	if (tk_drop_login_sets(a, task, fsuid))
 		return 1;
-	tk_add_processes((__u64)tk_exe_of(task), a->generation, a->unit,
+	unit = tk_unit_named(now, task, a->generation);
+	if (unit < 0)
+		return 1;
+	tk_add_processes((__u64)tk_exe_of(task), a->generation, unit,
 			 (struct tk_set_bits *)a->request.processes);
 	if (BPF_CORE_READ(task, ptrace)) {
 		tracer = tk_process_of(BPF_CORE_READ(task, parent), a->generation);

@@ -118,7 +118,6 @@ TK_GLOBAL int tk_judge(struct tk_access *a, __u32 actions)
 		return -EACCES;
 	if (a->guard_flags & TK_GUARD_VAULT)
 		return tk_refuse(a, actions, TK_GUARD_STRUCTURE, -EACCES);
-	tk_find_unit(a);
 	if (tk_identify(a))
 		return tk_refuse(a, actions, TK_IDENTITY_UNKNOWN, -EACCES);
 	if (a->state != TK_STATE_DEAD) {

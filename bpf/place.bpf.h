@@ -45,7 +45,8 @@ struct {
 	__type(value, struct tk_cached_place);
 } places SEC(".maps");
 
-#define TK_NAME_PIECE 64
+#define TK_NAME_PIECE 32
+#define TK_NAME_PIECES (256 / TK_NAME_PIECE) /* NAME_MAX and one to spare */
 
 /*
  * Feeds `len` (<= TK_NAME_PIECE) bytes at kernel address `from` to the automaton, last byte first.
@@ -74,7 +75,7 @@ TK_GLOBAL __u32 tk_scan_name(__u64 dentry, __u32 slot, __u32 state)
 	__u64 name = (__u64)BPF_CORE_READ(d, d_name.name);
 	__u32 len = BPF_CORE_READ(d, d_name.len);
 
-	for (int i = 0; i < 4 && len > 0; i++) {
+	for (int i = 0; i < TK_NAME_PIECES && len > 0; i++) {
 		__u32 piece = ((len - 1) & (TK_NAME_PIECE - 1)) + 1;
 
 		len -= piece;

@@ -22,11 +22,16 @@ static __always_inline __u64 tk_mount_namespace(void)
 	return (__u64)BPF_CORE_READ(task, nsproxy, mnt_ns);
 }
 
-/* The sets that a task has, or will have when it executes `exe`. */
-static __always_inline void tk_add_members(const struct tk_control *now, const struct task_struct *task, __u64 exe,
+/* The sets that a task has, or will have when it executes `exe`.  False when they cannot be told. */
+static __always_inline bool tk_add_members(const struct tk_control *now, const struct task_struct *task, __u64 exe,
 					   struct tk_set_bits *ret)
 {
-	tk_add_processes(exe, now->generation, tk_unit_named(now, task, now->generation), ret);
+	int unit = tk_unit_named(now, task, now->generation);
+
+	if (unit < 0)
+		return false;
+	tk_add_processes(exe, now->generation, unit, ret);
+	return true;
 }
 
 /* Who is in every set that the member is in. */
@@ -34,9 +39,8 @@ static __always_inline bool tk_may_trace(const struct tk_control *now, const str
 					 const struct tk_set_bits *member)
 {
 	struct tk_set_bits own = {};
-	bool inside = true;
+	bool inside = tk_add_members(now, tracer, (__u64)tk_exe_of(tracer), &own);
 
-	tk_add_members(now, tracer, (__u64)tk_exe_of(tracer), &own);
 	for (int i = 0; i < TK_SET_WORDS; i++)
 		inside &= !(member->sets[i] & ~own.sets[i]);
 	return inside;
@@ -56,8 +60,8 @@ int BPF_PROG(ptrace_access_check, struct task_struct *child, unsigned int mode, 
 		return 0;
 	if ((now->agent && child->tgid == (int)now->agent) || (now->loader && child->tgid == (int)now->loader))
 		return -EPERM; /* the programs let it pass, and it holds the keys */
-	tk_add_members(now, child, (__u64)tk_exe_of(child), &member);
-	if (tk_may_trace(now, bpf_get_current_task_btf(), &member))
+	if (tk_add_members(now, child, (__u64)tk_exe_of(child), &member) &&
+	    tk_may_trace(now, bpf_get_current_task_btf(), &member))
 		return 0;
 	tk_begin(&a, now);
 	return tk_answer(tk_refuse(&a, 0, TK_FOREIGN_TRACER, -EPERM));
@@ -78,8 +82,10 @@ int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
 		return tk_answer(ret);
 	if (!now || !now->generation || !BPF_CORE_READ(task, ptrace))
 		return 0;
-	tk_add_members(now, task, (__u64)BPF_CORE_READ(bprm, file, f_inode), &member);
-	return tk_may_trace(now, BPF_CORE_READ(task, parent), &member) ? 0 : -EPERM;
+	if (tk_add_members(now, task, (__u64)BPF_CORE_READ(bprm, file, f_inode), &member) &&
+	    tk_may_trace(now, BPF_CORE_READ(task, parent), &member))
+		return 0;
+	return -EPERM;
 }
 
 #define PR_SET_MM 35

@@ -41,6 +41,7 @@ static __always_inline int tk_begin_file(struct tk_access *a, const struct tk_co
 	__u32 where;
 
 	tk_begin(a, now);
+	a->file = (__u64)file;
 	a->inode.ino = inode->i_ino;
 	a->inode.dev = inode->i_sb->s_dev;
 	a->inode.igeneration = inode->i_generation;
@@ -77,33 +78,36 @@ static __always_inline __u32 tk_open_actions(struct file *file)
 	return actions;
 }
 
-/* Counts the description, and if the agent will be asked leaves word for it under the thread's id. */
-static __always_inline int tk_register(struct tk_access *a, struct file *file, __u32 view, bool ask)
+/*
+ * Counts the description a->file, and if the agent will be asked leaves word for it under the thread's id.
+ * A function of its own, for its stack.
+ */
+TK_GLOBAL int tk_register(struct tk_access *a, __u32 view, bool ask)
 {
-	__u64 address = (__u64)file;
+	struct tk_description description = {};
+	struct tk_pending_open pending = {};
 	__u32 tid = bpf_get_current_pid_tgid();
-	struct tk_description description = {
-		.inode = a->inode,
-		.view = view,
-		.tid = tid,
-		.generation = a->generation,
-		.executing = !!(file->f_flags & FMODE_EXEC_FLAG),
-	};
-	struct tk_pending_open pending = {
-		.inode = a->inode,
-		.generation = a->generation,
-		.guard = a->guard,
-		.view = view,
-		.flags = file->f_flags,
-		.description = address,
-	};
+	struct tk_inode inode;
+	__u64 address;
 	int err;
 
+	if (!a)
+		return -ENOMEM;
+	address = a->file;
+	inode = a->inode;
+	description.inode = pending.inode = inode;
+	description.view = pending.view = view;
+	description.generation = pending.generation = a->generation;
+	description.tid = tid;
+	pending.guard = a->guard;
+	pending.flags = BPF_CORE_READ((struct file *)address, f_flags);
+	pending.description = address;
+	description.executing = !!(pending.flags & FMODE_EXEC_FLAG);
 	err = tk_view_enter(a, view);
 	if (err)
 		return tk_refuse(a, TK_DATA_READ, err == -EBUSY ? TK_OTHER_VIEW : TK_NO_MEMORY, err);
 	if (bpf_map_update_elem(&descriptions, &address, &description, BPF_ANY)) {
-		tk_view_leave(&a->inode, view);
+		tk_view_leave(&inode, view);
 		return tk_refuse(a, TK_DATA_READ, TK_NO_MEMORY, -ENOMEM);
 	}
 	/* From here on file_free_security undoes it. */
@@ -134,7 +138,7 @@ int BPF_PROG(file_open, struct file *file, int ret)
 	 * the bytes as stored, so he is counted among the raw view's.
 	 */
 	if (where == TK_OUTSIDE && inode->i_nlink > 1 && (inode->i_mode & S_IFMT) == S_IFREG)
-		return tk_answer(tk_register(&a, file, TK_VIEW_RAW, false));
+		return tk_answer(tk_register(&a, TK_VIEW_RAW, false));
 	if (where == TK_OUTSIDE)
 		return 0;
 	view = tk_judge(&a, actions);
@@ -149,7 +153,7 @@ int BPF_PROG(file_open, struct file *file, int ret)
 		tk_notify(TK_NOTICE_MOUNT, &a.inode, a.guard, a.mount, view);
 		return tk_answer(tk_refuse(&a, TK_DATA_READ, TK_UNWATCHED_MOUNT, -ENOKEY));
 	}
-	return tk_answer(tk_register(&a, file, view, true));
+	return tk_answer(tk_register(&a, view, true));
 }
 
 /* Not after it: with binfmt_misc's flag O the interpreter gets the descriptor. */

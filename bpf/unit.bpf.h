@@ -11,7 +11,7 @@
 #ifndef TK_UNIT_BPF_H
 #define TK_UNIT_BPF_H
 
-#include "access.bpf.h"
+#include "scratch.bpf.h"
 
 /* struct kernfs_node until 6.14, and since (commit 633488947ef6, "kernfs: Use RCU to access kernfs_node::parent"). */
 struct kernfs_node___until614 {
@@ -44,69 +44,69 @@ static __always_inline bool tk_is_slice(const char *name, char *buf)
 	return tail == TK_SLICE;
 }
 
-/*
- * The number in map `units` of the unit that a control group is or is in; 0: none that the policy names, or it
- * cannot be determined.
- */
-static __always_inline __u32 tk_unit_of_group(__u64 group, __u32 generation)
+/* The unit's name is built in `key`.  1 with *ret_number (0: none that the policy names), 0 when it cannot be told. */
+static __always_inline bool tk_find_number(struct kernfs_node *node, struct tk_unit_name *key, __u32 generation,
+					   __u32 *ret_number)
 {
-	struct kernfs_node *node = (struct kernfs_node *)group, *above = 0;
-	struct tk_unit_name key = {};
+	struct kernfs_node *above = 0;
 	const char *name, *unit = 0;
 	const __u32 *number;
 	char first = 0;
 
+	*ret_number = 0;
 	for (int i = 0; i < TK_UNIT_DEPTH && node; i++) {
 		above = tk_group_above(node);
 		if (!above)
 			break;
 		name = BPF_CORE_READ(node, name);
-		if (!tk_is_slice(name, key.name))
+		if (!tk_is_slice(name, key->name))
 			unit = name;
 		node = above;
 	}
-	if (above || !unit)
-		return 0;
+	if (above)
+		return false;
+	if (!unit)
+		return true;
 	/* systemd puts a "_" before names that the kernel could take for a file of its own, or that begin with one. */
 	if (bpf_probe_read_kernel(&first, sizeof(first), unit))
-		return 0;
+		return false;
 	if (first == '_')
 		unit++;
-	__builtin_memset(&key, 0, sizeof(key));
-	key.generation = generation;
-	if (bpf_probe_read_kernel_str(key.name, sizeof(key.name), unit) >= TK_UNIT_MAX)
-		return 0;
-	number = bpf_map_lookup_elem(&units, &key);
-	return number ? *number : 0;
+	__builtin_memset(key, 0, sizeof(*key));
+	key->generation = generation;
+	if (bpf_probe_read_kernel_str(key->name, sizeof(key->name), unit) >= TK_UNIT_MAX)
+		return true; /* longer than any that a policy can name */
+	number = bpf_map_lookup_elem(&units, key);
+	if (number)
+		*ret_number = *number;
+	return true;
 }
 
-TK_GLOBAL __u32 tk_unit_of(__u64 group, __u32 generation)
+#define TK_UNIT_UNKNOWN (-1)
+
+/* The number in map `units` of the unit that a control group is or is in; 0: none that the policy names. */
+TK_GLOBAL int tk_unit_of(__u64 group, __u32 generation)
 {
-	return tk_unit_of_group(group, generation);
+	struct tk_scratch *room = tk_scratch_claim();
+	__u32 number;
+	bool found;
+
+	if (!room)
+		return TK_UNIT_UNKNOWN;
+	found = tk_find_number((struct kernfs_node *)group, &room->unit, generation, &number);
+	tk_scratch_give_back(room);
+	return found && number <= TK_MAX_UNITS ? (int)number : TK_UNIT_UNKNOWN;
 }
 
 /* A task's, where the policy names units at all. */
-static __always_inline __u32 tk_unit_named(const struct tk_control *now, const struct task_struct *task,
-					   __u32 generation)
+static __always_inline int tk_unit_named(const struct tk_control *now, const struct task_struct *task,
+					 __u32 generation)
 {
-	if (!now || !(now->has_units & 1 << TK_SLOT(generation)))
+	if (!now)
+		return TK_UNIT_UNKNOWN;
+	if (!(now->has_units & 1 << TK_SLOT(generation)))
 		return 0;
 	return tk_unit_of((__u64)BPF_CORE_READ(task, cgroups, dfl_cgrp, kn), generation);
-}
-
-/*
- * The running task's, in a->unit.  A function of its own, called by tk_judge and not from within tk_identify:
- * the stack of a hook and all that it calls has 512 bytes.
- */
-TK_GLOBAL int tk_find_unit(struct tk_access *a)
-{
-	const struct tk_control *now = tk_control_now();
-	const struct task_struct *task = bpf_get_current_task_btf();
-
-	if (!a || !now || !(now->has_units & 1 << TK_SLOT(a->generation)))
-		return 0;
-	a->unit = tk_unit_of_group((__u64)BPF_CORE_READ(task, cgroups, dfl_cgrp, kn), a->generation);
-	return 0;
 }
 
 #endif

@@ -15,9 +15,10 @@ PLAIN_RULE='{ "users": ["staff", "team"], "processes": "app", "actions": ["read"
 TIMED_RULE='{ "users": "root", "processes": "app", "times": ["office", "night"], "actions": ["data_read"], "effects": ["permit", "apply_key"] }'
 UNIT_RULE='{ "users": "server", "processes": "server", "actions": ["data_read"], "effects": ["permit", "apply_key"] }'
 ANY_RULE='{ "users": "any", "processes": "anything", "actions": ["data_read"], "effects": ["permit", "apply_key"] }'
-USER_SETS=$USER_SETS', "root": { "users": ["0"] }, "server": { "users": ["1005"] }, "any": { "users": ["1006"] }'
+APART_RULE='{ "users": "apart", "processes": { "not": "anything" }, "actions": ["data_read"], "effects": ["permit", "apply_key"] }'
+USER_SETS=$USER_SETS', "root": { "users": ["0"] }, "server": { "users": ["1005"] }, "any": { "users": ["1006"] }, "apart": { "users": ["1007"] }'
 prepare
-policy "$POLICY" "$PLAIN_RULE, $RAW_RULE, $TIMED_RULE, $UNIT_RULE, $ANY_RULE" "$G"
+policy "$POLICY" "$PLAIN_RULE, $RAW_RULE, $TIMED_RULE, $UNIT_RULE, $ANY_RULE, $APART_RULE" "$G"
 echo "$TEXT" >"$G/file"
 chmod 666 "$G/file"
 at() { date -u -s "$1" >/dev/null || give_up "the clock cannot be set"; }
@@ -129,6 +130,11 @@ reads "as deep as is looked" "$TEXT" server "system.slice/${deep:0:232}one.servi
 reads "any program in a unit, whose name systemd wrote with _" "$TEXT" any system.slice/__two.scope
 reads "another" "$TEXT" any system.slice/__two.scope "$APP"
 refused "not elsewhere" EACCES any system.slice/two.scope
+apart() { in_group "$1" "$PROBE" --uid 1007 open-read "$G/file"; }
+reads "who must not be in a unit is in another" "$TEXT" apart system.slice/three.service
+refused "he is in it" EACCES apart system.slice/__two.scope
+refused "it cannot be told" EACCES apart "system.slice/${deep}three.service"
+check "and the audit trail says that" grep -q '"uid":1007.*"identity_unknown"' <("$TK" events --json --last 100)
 # Nobody outside may look into a member, by his unit or not.
 background "$CASE_DIR/member" in_group system.slice/one.service "$APP" --uid 1005 open-then-read "$G/file" "$CASE_DIR/go"
 wait_until "a member runs" 20 grep -q ^opened "$CASE_DIR/member"
