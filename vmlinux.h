@@ -149,7 +149,17 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
 struct task_struct {
+	struct files_struct *files;
 	unsigned int ptrace;
 	struct mm_struct *mm;
 	int pid;

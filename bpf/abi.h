@@ -294,12 +294,20 @@ _Static_assert(sizeof(struct tk_description) == 32, "tk_description");
  * answers 0 or -errno.  The inode of no file (all zero) is refused.
  */
 struct tk_command {
-	__u32 state; /* enum tk_file_state: set it; or TK_PLACES_CHANGED */
-	__u32 pad;
+	__u32 state; /* enum tk_file_state: set it; or one of those below */
+	__u32 fd;    /* TK_IS_NARROW: the caller's */
 	struct tk_inode inode;
 };
 _Static_assert(sizeof(struct tk_command) == 24, "tk_command");
 #define TK_PLACES_CHANGED 0x100 /* forget every cached place: guard points came or went within a generation */
+#define TK_IS_NARROW 0x101	/* does the descriptor's mount show guard points alone?  1: it does; 0; -errno */
+
+/* What map watched_points says of a guard point.  Mounts below any of them are narrow. */
+enum tk_watch {
+	TK_WATCH_NONE = 0,
+	TK_WATCH_COMING, /* opens there may still be ignored */
+	TK_WATCHED,	 /* they reach the agent */
+};
 
 /* An opener's verdict, in map `pending_opens` under its thread id, for the agent to take. */
 struct tk_pending_open {
@@ -329,7 +337,7 @@ enum tk_reason {
 	TK_IDENTITY_UNKNOWN,	 /* too many groups, or a lookup failed */
 	TK_TIME_UNKNOWN,	 /* time sets have changed, and the agent has not said how */
 	TK_NOT_READY,		 /* no agent: ENOKEY */
-	TK_UNWATCHED_MOUNT,	 /* the agent cannot see opens through this mount: ENOKEY */
+	TK_UNWATCHED_MOUNT,	 /* the agent is not asked about opens through this mount: ENOKEY */
 	TK_OTHER_VIEW,		 /* open in the other view: EBUSY */
 	TK_IN_TRANSITION,	 /* being sealed or unsealed: EBUSY, ENOKEY */
 	TK_LEAVES_GUARD,	 /* rename or link across a guard point's edge: EXDEV */
@@ -344,7 +352,6 @@ enum tk_reason {
 enum tk_event_type {
 	TK_EVENT_AUDIT = 1,  /* ring `events`: a decision */
 	TK_NOTICE_CLOSED,    /* ring `notices`: the last plaintext or raw description of a file is gone */
-	TK_NOTICE_MOUNT,     /* ring `notices`: an open was refused because its mount is not watched; or a process runs in another mount namespace */
 	TK_NOTICE_TRUNCATE,  /* ring `notices`: truncate(2) on a sealed file was refused; please unseal it for a moment */
 };
 
@@ -386,7 +393,7 @@ struct tk_notice {
 	__u32 type; /* enum tk_event_type */
 	__u32 pid;
 	__u32 tid;
-	__u32 mount;
+	__u32 pad;
 	struct tk_inode inode;
 	__u32 guard;
 	__u32 view; /* CLOSED: the view whose count fell to zero */

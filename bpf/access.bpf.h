@@ -31,6 +31,7 @@
 #define S_IFDIR 0040000
 #define EPERM 1
 #define ENOENT 2
+#define EBADF 9
 #define ENOMEM 12
 #define EACCES 13
 #define EBUSY 16

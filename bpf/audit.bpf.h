@@ -90,8 +90,7 @@ TK_GLOBAL int tk_tell(struct tk_access *a, __u32 action, int result)
 	return 0;
 }
 
-static __always_inline void tk_notify(__u32 type, const struct tk_inode *inode, __u32 guard, __u32 mount,
-				      __u32 view)
+static __always_inline void tk_notify(__u32 type, const struct tk_inode *inode, __u32 guard, __u32 view)
 {
 	__u64 ids = bpf_get_current_pid_tgid();
 	struct tk_notice *n = bpf_ringbuf_reserve(&notices, sizeof(*n), 0);
@@ -104,7 +103,7 @@ static __always_inline void tk_notify(__u32 type, const struct tk_inode *inode, 
 	n->type = type;
 	n->pid = ids >> 32;
 	n->tid = ids;
-	n->mount = mount;
+	n->pad = 0;
 	n->inode = *inode;
 	n->guard = guard;
 	n->view = view;

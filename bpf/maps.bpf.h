@@ -59,8 +59,8 @@ struct {
 } control SEC(".maps");
 /* Filesystems that hold a guard point, by device: all others leave the programs at once. */
 TK_HASH(guarded_devices, __u32, __u32, 4096);
-/* Mounts whose opens the agent sees, by mount id. */
-TK_HASH(guard_mounts, __u32, __u32, 65536);
+/* Whether opens in a guard point reach the agent (enum tk_watch), by inode: of whatever generation. */
+TK_HASH(watched_points, struct tk_inode, __u32, TK_MAX_GUARD_POINTS);
 
 /* Run time. */
 TK_ARRAY(open_files, struct tk_bucket, TK_BUCKETS);

@@ -235,7 +235,7 @@ static __always_inline int tk_resize_by_name(struct tk_access *a, __u32 view, bo
 	if (!reason)
 		return 0;
 	if (view == TK_VIEW_PLAIN && a->ready)
-		tk_notify(TK_NOTICE_TRUNCATE, &inode, a->guard, 0, view);
+		tk_notify(TK_NOTICE_TRUNCATE, &inode, a->guard, view);
 	return tk_refuse(a, TK_DATA_WRITE, a->ready ? reason : TK_NOT_READY, a->ready ? -EBUSY : -ENOKEY);
 }
 

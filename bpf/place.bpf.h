@@ -187,6 +187,34 @@ static __always_inline __u32 tk_locate(struct tk_access *a, const struct tk_cont
 	return a->state < TK_MAX_STATES ? TK_INSIDE : TK_NOWHERE;
 }
 
+/* What map watched_points says of this directory itself. */
+TK_GLOBAL __u32 tk_watch_at(__u64 dentry)
+{
+	struct dentry *d = (struct dentry *)dentry;
+	struct tk_inode inode;
+	__u32 *watch;
+
+	tk_inode_read(&inode, (__u64)BPF_CORE_READ(d, d_inode));
+	watch = bpf_map_lookup_elem(&watched_points, &inode);
+	return watch ? *watch : TK_WATCH_NONE;
+}
+
+/* Or of the nearest one above that it knows.  What cannot be followed is not watched. */
+TK_GLOBAL __u32 tk_watch_of(__u64 dentry)
+{
+	for (int i = 0; i < TK_WALK_MAX; i++) {
+		__u32 watch = tk_watch_at(dentry);
+		__u64 parent = tk_parent_of(dentry);
+
+		if (watch != TK_WATCH_NONE)
+			return watch;
+		if (!parent || parent == dentry)
+			return TK_WATCH_NONE;
+		dentry = parent;
+	}
+	return TK_WATCH_NONE;
+}
+
 /*
  * A dentry of the inode itself.  On overlayfs up to 6.1 an open carries the overlay's dentry and the lower
  * inode (KERNEL.md 25): what is guarded is the lower one, so the walk must begin there.

@@ -12,16 +12,6 @@
 
 #define PTRACE_MODE_ATTACH 2
 
-/* The agent's mount namespace, learnt when it calls prctl(2) right after it has made itself known. */
-__u64 tk_agent_namespace;
-
-static __always_inline __u64 tk_mount_namespace(void)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-
-	return (__u64)BPF_CORE_READ(task, nsproxy, mnt_ns);
-}
-
 /* The sets that a task has, or will have when it executes `exe`.  False when they cannot be told. */
 static __always_inline bool tk_add_members(const struct tk_control *now, const struct task_struct *task, __u64 exe,
 					   struct tk_set_bits *ret)
@@ -101,24 +91,10 @@ int BPF_PROG(task_prctl, int option, unsigned long arg2, unsigned long arg3, uns
 
 	if (ret)
 		return tk_answer(ret);
-	if (now && now->agent == bpf_get_current_pid_tgid() >> 32)
-		tk_agent_namespace = tk_mount_namespace();
 	if (now && now->generation && option == PR_SET_MM &&
 	    (arg2 == PR_SET_MM_EXE_FILE || arg2 == PR_SET_MM_MAP))
 		return -EPERM;
 	return 0; /* "not mine": the hook's own default, -ENOSYS, follows */
-}
-
-/* A process that starts in another mount namespace may soon open through mounts the agent has not seen. */
-SEC("lsm/bprm_committed_creds")
-int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
-{
-	const struct tk_control *now = tk_control_now();
-	struct tk_inode none = {};
-
-	if (now && now->ready && tk_mount_namespace() != tk_agent_namespace)
-		tk_notify(TK_NOTICE_MOUNT, &none, 0, 0, 0);
-	return 0;
 }
 
 #define SIGNAL_GROUP_EXIT 4
@@ -151,6 +127,18 @@ int BPF_PROG(sched_process_exit, struct task_struct *task)
 	return 0;
 }
 
+/* Does the mount behind the caller's own descriptor show guard points alone?  1, 0 or -errno. */
+static __always_inline int tk_is_narrow(__u32 fd)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct file **files = BPF_CORE_READ(table, fd), *file = 0;
+
+	if (fd >= BPF_CORE_READ(table, max_fds) || bpf_probe_read_kernel(&file, sizeof(file), files + fd) || !file)
+		return -EBADF;
+	return tk_watch_of((__u64)BPF_CORE_READ(file, f_path.mnt, mnt_root)) != TK_WATCH_NONE;
+}
+
 /* The agent's door: struct tk_command as the packet of a test run.  Attached to nothing. */
 SEC("tc")
 int command(struct __sk_buff *skb)
@@ -163,6 +151,8 @@ int command(struct __sk_buff *skb)
 		__sync_fetch_and_add(&tk_rename_count, 1);
 		return 0;
 	}
+	if (c.state == TK_IS_NARROW)
+		return tk_is_narrow(c.fd);
 	if (c.state > TK_OPEN_READ || !c.inode.ino)
 		return -EINVAL;
 	return tk_set_state(&c.inode, c.state);

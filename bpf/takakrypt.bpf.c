@@ -148,11 +148,14 @@ int BPF_PROG(file_open, struct file *file, int ret)
 		return 0;
 	if (!a.ready)
 		return tk_answer(tk_refuse(&a, TK_DATA_READ, TK_NOT_READY, -ENOKEY));
+	/*
+	 * The agent is not asked about opens through a mount that shows more than guard points (loader/agent/marks.c).
+	 * Each later access would be refused as well, but not what the kernel itself does with a description: loop
+	 * devices, swap, accounting and core dumps ask no hook.
+	 */
 	a.mount = tk_mount_id(file);
-	if (!bpf_map_lookup_elem(&guard_mounts, &a.mount)) {
-		tk_notify(TK_NOTICE_MOUNT, &a.inode, a.guard, a.mount, view);
+	if (tk_watch_of((__u64)BPF_CORE_READ(file, f_path.mnt, mnt_root)) != TK_WATCHED)
 		return tk_answer(tk_refuse(&a, TK_DATA_READ, TK_UNWATCHED_MOUNT, -ENOKEY));
-	}
 	return tk_answer(tk_register(&a, view, true));
 }
 
@@ -191,9 +194,6 @@ static __always_inline int tk_use(struct file *file, __u32 actions)
 	if ((inode->i_mode & S_IFMT) != S_IFREG)
 		return 0;
 	reason = tk_view_holds(&a.inode, description, view, actions & TK_DATA_WRITE, now->adopting);
-	/* Opened, but the agent was not asked: the mount has the id of one that was watched and is gone. */
-	if (reason == TK_IN_TRANSITION && description && a.ready)
-		tk_notify(TK_NOTICE_MOUNT, &a.inode, a.guard, 0, view);
 	if (reason)
 		return tk_refuse(&a, actions, reason, reason == TK_OTHER_VIEW ? -EBUSY : -ENOKEY);
 	return 0;

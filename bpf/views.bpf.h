@@ -102,7 +102,7 @@ static __always_inline void tk_view_leave(const struct tk_inode *inode, __u32 vi
 		last = --file->raw == 0;
 	bpf_spin_unlock(&bucket->lock);
 	if (last)
-		tk_notify(TK_NOTICE_CLOSED, inode, 0, 0, view);
+		tk_notify(TK_NOTICE_CLOSED, inode, 0, view);
 }
 
 /*

@@ -65,7 +65,7 @@ static void print_guard(const cJSON *guard)
 	tk_put_safe(stdout, text(guard, "name"));
 	printf(", %s", text(guard, "mode"));
 	if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(guard, "watched")))
-		printf(", watched as a %s\n", text(guard, "watched_as"));
+		puts(", watched");
 	else
 		printf(", NOT WATCHED, contents cannot be opened: %s\n", text(guard, "trouble"));
 }

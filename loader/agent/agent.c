@@ -104,6 +104,7 @@ static int init(struct tk_agent *agent)
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_mutex_init(&agent->lock, NULL);
 	pthread_mutex_init(&agent->log_lock, NULL);
+	pthread_mutex_init(&agent->marks_lock, NULL);
 	pthread_mutex_init(&agent->sweep.lock, NULL);
 	pthread_rwlock_init(&agent->policy_lock, NULL);
 	pthread_cond_init(&agent->work, &monotonic);
@@ -192,8 +193,8 @@ static int begin(struct tk_agent *agent, const struct tk_agent_options *options,
 	if (err)
 		return refuse(ready_fd, err, "this kernel gives no fanotify permission events: %s",
 			      tk_strerror(err));
-	/* The ids of mounts that are gone since may be those of others by now, which nobody watches. */
-	err = tk_kernel_forget_mounts(agent->kernel);
+	/* What the former agent watched has lost its marks with it. */
+	err = tk_kernel_watch_none(agent->kernel);
 	if (!err)
 		err = tk_kernel_set_agent(agent->kernel, (uint32_t)getpid());
 	if (!err)
@@ -248,8 +249,6 @@ static void look_around(struct tk_agent *agent)
 {
 	if (atomic_exchange(&agent->reload_wanted, false))
 		reload(agent);
-	if (atomic_exchange(&agent->rescan_wanted, false))
-		tk_namespaces_scan(agent);
 	tk_log_print(agent);
 }
 
@@ -304,12 +303,10 @@ static bool stop_signal(struct tk_agent *agent, int signals)
 
 static void live(struct tk_agent *agent, int signals, int timer)
 {
-	TK_AUTO_FD mounts = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
 	struct pollfd set[] = {
 		{.fd = signals, .events = POLLIN},
 		{.fd = agent->wake, .events = POLLIN},
 		{.fd = timer, .events = POLLIN},
-		{.fd = mounts, .events = POLLPRI}, /* mounts came or went */
 		{.fd = agent->times.timer, .events = POLLIN},
 	};
 	uint64_t ticks;
@@ -321,10 +318,8 @@ static void live(struct tk_agent *agent, int signals, int timer)
 			return;
 		if (set[1].revents && read(agent->wake, &ticks, sizeof(ticks)) < 0)
 			continue;
-		if (set[4].revents)
-			tk_times_fired(agent);
 		if (set[3].revents)
-			atomic_store(&agent->rescan_wanted, true);
+			tk_times_fired(agent);
 		look_around(agent);
 		if (set[2].revents && read(timer, &ticks, sizeof(ticks)) > 0)
 			tick(agent);
@@ -366,7 +361,7 @@ static void end(struct tk_agent *agent)
 	seal_closed(agent);
 	if (atomic_load(&agent->unload_wanted))
 		for (size_t i = agent->now.count; i-- > 0;) /* inner ones first */
-			tk_mounts_remove(agent, &agent->now.items[i], &mounts);
+			tk_mounts_remove(&agent->now.items[i], &mounts);
 	tk_mountinfo_free(&mounts);
 	tk_workers_halt(agent);
 	if (atomic_load(&agent->unload_wanted))

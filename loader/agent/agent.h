@@ -5,7 +5,8 @@
  *
  *	agent.c		birth, main loop, death
  *	policy.c	which policy it works by
- *	mounts.c	private mounts, bind mounts, fanotify marks; mountinfo.c reads /proc
+ *	mounts.c	private mounts and bind mounts; mountinfo.c reads /proc
+ *	marks.c		which opens reach the agent
  *	fanotify.c	the only reader of permission events
  *	file.c		the table: who waits for which file
  *	workers.c	the threads that give files their turns
@@ -21,7 +22,7 @@
  * Locks.  agent->lock guards the table, the queues and the fields of a file
  * that say so; it is never held over I/O.  Everything else of a file belongs to
  * the worker that has its turn.  agent->policy_lock guards what a reload replaces.
- * Order: policy_lock before lock.
+ * Order: policy_lock before lock; nothing is locked under marks_lock.
  */
 #ifndef TK_AGENT_H
 #define TK_AGENT_H
@@ -105,6 +106,7 @@ struct tk_volume {
 	int tree;		   /* keeps a detached clone of a mount of it: opens there reach no mark */
 	int mount;		   /* its root, as open_by_handle_at(2) wants it */
 	int vault;		   /* directory of the journal; -1 while it cannot be had (read-only) */
+	bool marked;		   /* opens on it reach the agent, but for those through ignored mounts */
 	atomic_bool recovered;	   /* what an earlier agent left is done with or in the table */
 	uint32_t vault_generation; /* that the kernel programs know the vault in */
 	char *point;		   /* mount point it was cloned of, for people */
@@ -127,11 +129,9 @@ struct tk_spot {
 	char *path;
 	struct tk_inode inode;
 	dev_t st_dev;	   /* stat's device: differs from inode.dev on btrfs */
-	char *root;	   /* path of the directory from the root of its filesystem, as mountinfo shows it */
-	bool whole;	   /* it is that root: the filesystem is marked */
-	bool marked;	   /* opens below it reach the agent */
+	bool mounted;	   /* it is the root of a mount, and the volume is known */
+	bool marked;	   /* opens below it reach the agent, and the kernel programs know */
 	char trouble[160]; /* why not */
-	uint32_t mount_id;
 	struct tk_volume *volume;
 	struct tk_recipe recipe;
 };
@@ -298,11 +298,11 @@ struct tk_agent {
 
 	/* The main thread's. */
 	struct tk_volume *volumes;
-	struct tk_watched *watched; /* namespaces.c */
-	size_t watched_count;
 	int fanotify;
 	int nothing;		/* what takes the place of an event's description */
 	atomic_bool deny_errno; /* this kernel takes FAN_DENY_ERRNO */
+
+	pthread_mutex_t marks_lock; /* marks.c */
 
 	/* Under lock. */
 	pthread_mutex_t lock;
@@ -330,7 +330,7 @@ struct tk_agent {
 
 	int wake; /* eventfd: the main loop should look around */
 	int told; /* eventfd: the control thread should look around */
-	atomic_bool reload_wanted, stop_wanted, unload_wanted, rescan_wanted;
+	atomic_bool reload_wanted, stop_wanted, unload_wanted;
 	atomic_uint_fast64_t reloads;
 	char reload_error[512]; /* under log_lock */
 	time_t started;
@@ -374,19 +374,20 @@ struct tk_mounts {
 };
 int tk_mountinfo_read(const char *path, struct tk_mounts *ret_mounts);
 void tk_mountinfo_free(struct tk_mounts *mounts);
+int tk_mount_id(int fd, const char *path, uint32_t *ret_id);
 const struct tk_mount *tk_mountinfo_find(const struct tk_mounts *mounts, uint32_t id);
 /* True when path is dir or lies below it, by whole components; *ret_rest is what is below, without '/'. */
 bool tk_path_below(const char *dir, const char *path, const char **ret_rest);
 
 /* mounts.c: by the main thread alone */
 int tk_mounts_add(struct tk_agent *agent, struct tk_spot *spot, struct tk_mounts *mounts);
-void tk_mounts_remove(struct tk_agent *agent, struct tk_spot *spot, struct tk_mounts *mounts);
+void tk_mounts_remove(struct tk_spot *spot, struct tk_mounts *mounts);
 void tk_vaults_announce(struct tk_agent *agent);
 
-/* namespaces.c: by the main thread alone */
-void tk_namespaces_scan(struct tk_agent *agent);
-int tk_mount_watch(struct tk_agent *agent, uint32_t id);
-int tk_mount_id(int fd, const char *path, uint32_t *ret_id);
+/* marks.c: by the main thread, but for tk_marks_pass() */
+bool tk_marks_set(struct tk_agent *agent, struct tk_spots *spots);
+void tk_marks_forget(struct tk_agent *agent, struct tk_spot *spot);
+bool tk_marks_pass(struct tk_agent *agent, int event);
 
 /* fanotify.c */
 int tk_fanotify_open(struct tk_agent *agent);

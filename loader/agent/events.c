@@ -28,10 +28,6 @@ static void on_notice(void *ctx, const struct tk_notice *notice)
 	case TK_NOTICE_CLOSED:
 		tk_files_closed(agent, &notice->inode);
 		break;
-	case TK_NOTICE_MOUNT:
-		atomic_store(&agent->rescan_wanted, true);
-		tk_wake(agent->wake);
-		break;
 	case TK_NOTICE_TRUNCATE:
 		tk_files_truncate(agent, &notice->inode, notice->guard);
 		break;

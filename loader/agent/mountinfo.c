@@ -3,6 +3,7 @@
  * loader/agent/mountinfo.c - reads /proc/PID/mountinfo (proc_pid_mountinfo(5)).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -82,6 +83,18 @@ int tk_mountinfo_read(const char *path, struct tk_mounts *ret_mounts)
 		return err;
 	}
 	*ret_mounts = mounts;
+	return 0;
+}
+
+int tk_mount_id(int fd, const char *path, uint32_t *ret_id)
+{
+	struct statx stx;
+
+	if (statx(fd, path, AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_MNT_ID, &stx))
+		return -errno;
+	if (!(stx.stx_mask & STATX_MNT_ID))
+		return -EOPNOTSUPP;
+	*ret_id = (uint32_t)stx.stx_mnt_id;
 	return 0;
 }
 

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * loader/agent/mounts.c - gives each guard point a mount whose opens wait for the
- * agent, and the agent a private mount whose opens do not.  Owns the bind mounts
- * and the marks on them.
+ * loader/agent/mounts.c - gives each guard point a mount of its own, and the agent a
+ * private one.  Owns the bind mounts.
  *
- * A guard point that is no mount point becomes a bind mount of itself: a mark on a
- * mount costs nothing to those outside it, and covers directories from their first
- * instant (KERNEL.md 4).  The bind mount stays when the agent ends, so that nothing
- * changes for those who work inside; the next agent recognises it.  A guard point
- * that is the root of its filesystem has the filesystem marked.
+ * A guard point that is no mount's root becomes a bind mount of itself, so that opens
+ * inside can be told from those outside by their mount (marks.c): only the former wait
+ * for the agent.  The bind mount stays when the agent ends, so that nothing changes for
+ * those who work inside; the next agent recognises it.
  *
  * The private mount is a detached clone of the mount that holds the guard point,
  * taken from below the bind mounts; the journal lives at its root.
@@ -17,7 +15,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/fanotify.h>
 #include <sys/mount.h>
 
 #include "loader/agent/agent.h"
@@ -132,23 +129,6 @@ void tk_vaults_announce(struct tk_agent *agent)
 	}
 }
 
-/* ---------------------------------------------------------------- marks */
-
-static int mark(struct tk_agent *agent, struct tk_spot *spot)
-{
-	unsigned int type = spot->whole ? FAN_MARK_FILESYSTEM : FAN_MARK_MOUNT;
-
-	if (fanotify_mark(agent->fanotify, FAN_MARK_ADD | type, FAN_OPEN_PERM, AT_FDCWD, spot->path))
-		return -errno;
-	/* The agent's own opens need not ask it; where this fails the reader lets them pass. */
-	if (spot->whole)
-		fanotify_mark(agent->fanotify,
-			      FAN_MARK_ADD | FAN_MARK_MOUNT | FAN_MARK_IGNORED_MASK |
-				      FAN_MARK_IGNORED_SURV_MODIFY,
-			      FAN_OPEN_PERM, spot->volume->mount, ".");
-	return 0;
-}
-
 /*
  * Recursively where something is mounted inside, which would be hidden; only there, because the kernel then
  * looks at every mount on this one, be they ten thousand.
@@ -246,11 +226,6 @@ static int place(struct tk_agent *agent, struct tk_spot *spot, struct tk_mounts 
 		return -ESTALE;
 	while ((below = self_bind(mounts, base)))
 		base = below;
-	spot->root = join(own->root, rest);
-	if (!spot->root)
-		return -ENOMEM;
-	spot->whole = !*rest && !strcmp(own->root, "/");
-
 	*ret_what =
 		"its filesystem cannot be worked on (file handles and a place for the journal are needed)";
 	spot->volume = volume_find(agent, base->dev);
@@ -263,19 +238,12 @@ static int place(struct tk_agent *agent, struct tk_spot *spot, struct tk_mounts 
 	if (err)
 		return err;
 	*ret_what = "cannot be bind mounted";
-	err = *rest ? bind_onto_itself(spot, mounts) : 0;
-	if (!err)
-		err = tk_mount_id(AT_FDCWD, spot->path, &spot->mount_id);
-	if (err)
-		return err;
-	*ret_what = "cannot be marked";
-	err = mark(agent, spot);
-	return err ? err : tk_mount_watch(agent, spot->mount_id);
+	return *rest ? bind_onto_itself(spot, mounts) : 0;
 }
 
 /*
- * Makes opens below the guard point reach the agent.  What fails is kept in spot->trouble.  mounts: empty, or
- * what an earlier call has filled it with; the caller frees it.
+ * Makes the guard point the root of a mount.  What fails is kept in spot->trouble.  mounts: empty, or what an
+ * earlier call has filled it with; the caller frees it.
  */
 int tk_mounts_add(struct tk_agent *agent, struct tk_spot *spot, struct tk_mounts *mounts)
 {
@@ -291,30 +259,21 @@ int tk_mounts_add(struct tk_agent *agent, struct tk_spot *spot, struct tk_mounts
 		trouble(spot, what, err);
 		return err;
 	}
-	spot->marked = true;
+	spot->mounted = true;
 	spot->trouble[0] = '\0';
 	return 0;
 }
 
-/* Takes mark and bind mount away; those who have files open there keep them.  mounts: as tk_mounts_add(). */
-void tk_mounts_remove(struct tk_agent *agent, struct tk_spot *spot, struct tk_mounts *mounts)
+/* Takes the bind mount away; those who have files open there keep them.  mounts: as tk_mounts_add(). */
+void tk_mounts_remove(struct tk_spot *spot, struct tk_mounts *mounts)
 {
 	const struct tk_mount *own;
-	uint32_t id;
 
-	if (!spot->marked)
+	if (!spot->mounted)
 		return;
-	spot->marked = false;
-	/* By what was marked, not by its path: another filesystem may be mounted there by now. */
-	if (spot->whole)
-		fanotify_mark(agent->fanotify, FAN_MARK_REMOVE | FAN_MARK_FILESYSTEM, FAN_OPEN_PERM,
-			      spot->volume->mount, ".");
-	else if (!tk_mount_id(AT_FDCWD, spot->path, &id) && id == spot->mount_id)
-		fanotify_mark(agent->fanotify, FAN_MARK_REMOVE | FAN_MARK_MOUNT, FAN_OPEN_PERM, AT_FDCWD,
-			      spot->path);
-	else
-		return; /* its mount is gone, and the mark with it; or hidden, and the scan takes the mark away */
+	spot->mounted = false;
+	/* Another filesystem may be mounted there by now. */
 	own = mount_of(spot->path, mounts);
-	if (own && !strcmp(own->point, spot->path) && self_bind(mounts, own))
+	if (own && own->dev == spot->inode.dev && !strcmp(own->point, spot->path) && self_bind(mounts, own))
 		umount2(spot->path, MNT_DETACH | UMOUNT_NOFOLLOW);
 }

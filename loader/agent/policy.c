@@ -14,10 +14,8 @@
 
 static void spots_free(struct tk_spots *spots)
 {
-	for (size_t i = 0; i < spots->count; i++) {
+	for (size_t i = 0; i < spots->count; i++)
 		free(spots->items[i].path);
-		free(spots->items[i].root);
-	}
 	free(spots->items);
 	free(spots->by_id);
 	*spots = (struct tk_spots){};
@@ -110,15 +108,13 @@ static void spot_fill(struct tk_agent *agent, const struct tk_compiled *compiled
 	spot->mode = compiled->guards[place->spec].mode;
 	spot->inode = place->inode;
 	recipe_fill(compiled, place->spec, &spot->recipe);
-	if (old && old->marked) {
+	if (old && old->mounted) {
 		spot->st_dev = old->st_dev;
-		spot->root = old->root ? strdup(old->root) : NULL;
-		spot->whole = old->whole;
-		spot->mount_id = old->mount_id;
 		spot->volume = old->volume;
-		spot->marked = spot->root;
+		spot->mounted = true;
+		spot->marked = old->marked;
 	}
-	if (!spot->marked && tk_mounts_add(agent, spot, mounts))
+	if (!spot->mounted && tk_mounts_add(agent, spot, mounts))
 		tk_report(agent, "%s: guard point %s: %s", spot->path, spot->recipe.guard, spot->trouble);
 }
 
@@ -299,16 +295,18 @@ int tk_policy_adopt(struct tk_agent *agent, char *ret_error, size_t size)
 		const struct tk_spot *old = &agent->now.items[i];
 		const struct tk_place key = {.path = old->path, .inode = old->inode};
 
-		if (!spot_of_place(&spots, &key))
-			tk_mounts_remove(agent, &agent->now.items[i], &mounts);
+		if (spot_of_place(&spots, &key))
+			continue;
+		tk_marks_forget(agent, &agent->now.items[i]);
+		tk_mounts_remove(&agent->now.items[i], &mounts);
 	}
 	tk_mountinfo_free(&mounts);
 	tk_places_free(places);
+	tk_marks_set(agent, &spots);
 	recover_new(agent);
 	swap(agent, compiled, &spots);
 	agent->text_doubtful = false;
 	tk_vaults_announce(agent);
-	tk_namespaces_scan(agent);
 	return 0;
 }
 
@@ -342,11 +340,10 @@ static void insert(struct tk_agent *agent, struct tk_spot *spot)
 		items[at] = *spot;
 		spots->count++;
 		spots_index(spots);
-		spot->path = spot->root = NULL;
+		spot->path = NULL;
 	}
 	pthread_rwlock_unlock(&agent->policy_lock);
 	free(spot->path);
-	free(spot->root);
 }
 
 /*
@@ -378,15 +375,15 @@ void tk_policy_appear(struct tk_agent *agent)
 	struct tk_problems problems = {};
 	struct tk_places *places = NULL;
 	struct tk_mounts mounts = {};
-	bool changed = false;
+	bool fresh = false, changed;
 	uint32_t next_id = TK_MAX_GUARD_POINTS; /* above those of the installation */
 
 	for (size_t i = 0; i < agent->now.count; i++) {
 		struct tk_spot *spot = &agent->now.items[i];
 
 		next_id = spot->id >= next_id ? spot->id + 1 : next_id;
-		if (!spot->marked && !tk_mounts_add(agent, spot, &mounts))
-			changed = true;
+		if (spot->mounted || !tk_mounts_add(agent, spot, &mounts))
+			fresh |= !spot->marked;
 	}
 	tk_mountinfo_free(&mounts); /* those it has made may lie below what follows */
 	if (!tk_places_find(agent->compiled, &places, &problems)) {
@@ -403,18 +400,18 @@ void tk_policy_appear(struct tk_agent *agent)
 			}
 			spot_fill(agent, agent->compiled, &places->items[i], NULL, &mounts, &spot);
 			insert(agent, &spot);
-			changed = true;
+			fresh = true;
 		}
 		tk_places_free(places);
 	}
 	tk_mountinfo_free(&mounts);
 	tk_problems_free(&problems);
+	changed = fresh && tk_marks_set(agent, &agent->now);
 	for (struct tk_volume *volume = agent->volumes; volume; volume = volume->next)
 		changed |= !atomic_load(&volume->recovered);
 	if (!changed)
 		return;
 	recover_new(agent);
 	tk_vaults_announce(agent);
-	tk_namespaces_scan(agent);
 	tk_sweep_ask(agent);
 }

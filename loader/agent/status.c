@@ -28,8 +28,6 @@ static void add_guards(struct tk_agent *agent, cJSON *json)
 		cJSON_AddStringToObject(guard, "mode", tk_mode_name(spot->mode));
 		cJSON_AddStringToObject(guard, "key", spot->recipe.key_id);
 		cJSON_AddBoolToObject(guard, "watched", spot->marked);
-		if (spot->marked)
-			cJSON_AddStringToObject(guard, "watched_as", spot->whole ? "filesystem" : "mount");
 		if (*spot->trouble)
 			cJSON_AddStringToObject(guard, "trouble", spot->trouble);
 		cJSON_AddItemToArray(guards, guard);

@@ -87,9 +87,14 @@ int tk_kernel_add_place(struct tk_kernel *kernel, const struct tk_compiled *comp
 int tk_kernel_place_id(struct tk_kernel *kernel, const struct tk_inode *inode, uint32_t *ret_id);
 /* A directory nobody but the agent may touch (the journal's). */
 int tk_kernel_add_vault(struct tk_kernel *kernel, const struct tk_inode *inode);
-/* Opens through this mount reach the agent (it has a fanotify mark). */
-int tk_kernel_forget_mounts(struct tk_kernel *kernel); /* none is watched: an agent begins */
-int tk_kernel_watch_mount(struct tk_kernel *kernel, uint32_t mount_id, bool watched);
+/*
+ * Whether opens reach the agent through every mount that shows the guard point at this directory, or some of it, and
+ * nothing else: a narrow one.  Contents are opened through no other mount, and not before TK_WATCHED.
+ */
+int tk_kernel_watch(struct tk_kernel *kernel, const struct tk_inode *inode, enum tk_watch watch);
+int tk_kernel_watch_none(struct tk_kernel *kernel); /* an agent begins */
+/* Is the mount that the descriptor was opened through a narrow one?  1, 0 or -errno. */
+int tk_kernel_is_narrow(struct tk_kernel *kernel, int fd);
 
 /*
  * The verdict file_open left for the thread whose open waits; taken away.  -ENOENT: the open was not

@@ -29,7 +29,7 @@
 
 const char *const tk_map_names[TK_MAP_COUNT] = {
 	"guard_points", "guard_ancestors", "process_sets",    "units",	"unit_members", "user_sets",	"group_sets", "login_sets",
-	"times_now",	"policies",	"rules",	   "automaton",	      "control",	"guarded_devices", "guard_mounts",
+	"times_now",	"policies",	"rules",	   "automaton",	      "control",	"guarded_devices", "watched_points",
 	"open_files",	"pending_opens",   "events",	      "notices",	"counters",
 };
 

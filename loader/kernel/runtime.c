@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -24,8 +23,6 @@ int tk_kernel_set_agent(struct tk_kernel *kernel, uint32_t pid)
 	__atomic_store_n(&kernel->control->ready, 0, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&kernel->control->agent, pid, __ATOMIC_SEQ_CST);
 	tk_kernel_know_command(kernel); /* it may have been upgraded since the load */
-	/* The program on prctl learns the agent's mount namespace by this. */
-	prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
 	return 0;
 }
 
@@ -61,25 +58,25 @@ bool tk_kernel_has_times(struct tk_kernel *kernel)
 	       now.until != UINT64_MAX;
 }
 
-int tk_kernel_forget_mounts(struct tk_kernel *kernel)
+int tk_kernel_watch(struct tk_kernel *kernel, const struct tk_inode *inode, enum tk_watch watch)
 {
-	int fd = kernel->maps[TK_MAP_GUARD_MOUNTS];
-	uint32_t id;
+	int fd = kernel->maps[TK_MAP_WATCHED_POINTS];
+	uint32_t value = watch;
 
-	while (!bpf_map_get_next_key(fd, NULL, &id))
-		if (bpf_map_delete_elem(fd, &id))
-			return -errno;
-	return errno == ENOENT ? 0 : -errno;
+	if (watch != TK_WATCH_NONE)
+		return bpf_map_update_elem(fd, inode, &value, BPF_ANY) ? -errno : 0;
+	return bpf_map_delete_elem(fd, inode) && errno != ENOENT ? -errno : 0;
 }
 
-int tk_kernel_watch_mount(struct tk_kernel *kernel, uint32_t mount_id, bool watched)
+int tk_kernel_watch_none(struct tk_kernel *kernel)
 {
-	int fd = kernel->maps[TK_MAP_GUARD_MOUNTS];
-	uint32_t one = 1;
+	int fd = kernel->maps[TK_MAP_WATCHED_POINTS];
+	struct tk_inode inode;
 
-	if (watched)
-		return bpf_map_update_elem(fd, &mount_id, &one, BPF_ANY) ? -errno : 0;
-	return bpf_map_delete_elem(fd, &mount_id) && errno != ENOENT ? -errno : 0;
+	while (!bpf_map_get_next_key(fd, NULL, &inode))
+		if (bpf_map_delete_elem(fd, &inode))
+			return -errno;
+	return errno == ENOENT ? 0 : -errno;
 }
 
 int tk_kernel_take_open(struct tk_kernel *kernel, uint32_t tid, struct tk_pending_open *ret_open)
@@ -109,6 +106,13 @@ int tk_kernel_tell(struct tk_kernel *kernel, const struct tk_command *command)
 int tk_kernel_set_state(struct tk_kernel *kernel, const struct tk_inode *inode, enum tk_file_state state)
 {
 	struct tk_command command = { .state = state, .inode = *inode };
+
+	return tk_kernel_tell(kernel, &command);
+}
+
+int tk_kernel_is_narrow(struct tk_kernel *kernel, int fd)
+{
+	struct tk_command command = { .state = TK_IS_NARROW, .fd = (uint32_t)fd };
 
 	return tk_kernel_tell(kernel, &command);
 }

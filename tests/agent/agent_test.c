@@ -20,6 +20,7 @@
 #include "loader/agent/client.h"
 #include "tests/agent/crash_test.h"
 #include "tests/agent/defence_test.h"
+#include "tests/agent/marks_test.h"
 #include "tests/agent/rig.h"
 
 static void test_read_cycle(struct rig *rig)
@@ -431,6 +432,7 @@ static void test_filesystem(const char *fs, enum extent extent)
 {
 	if (extent != DEFENCES)
 		test_work(fs);
+	marks_tests(fs);
 	defence_tests(fs);
 	journal_tests(fs);
 	load_tests(fs);

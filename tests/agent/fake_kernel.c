@@ -51,9 +51,11 @@ int tk_kernel_open(struct tk_kernel **ret_kernel)
 		return -ENOENT;
 	mount_setattr(tree, "", AT_EMPTY_PATH, &private, sizeof(private));
 	kernel->mount = openat(tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fake_eyes[0] = kernel->mount;
+	fake_eyes[1] = open(getenv("TK_BELOW"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	kernel->shared = mmap(NULL, sizeof(*kernel->shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	close(fd);
-	if (kernel->mount < 0 || kernel->shared == MAP_FAILED)
+	if (kernel->mount < 0 || fake_eyes[1] < 0 || kernel->shared == MAP_FAILED)
 		return -ENOMEM;
 	pthread_mutex_init(&kernel->lock, NULL);
 	fake_shared = kernel->shared;
@@ -97,16 +99,6 @@ int tk_kernel_set_ready(struct tk_kernel *kernel, bool ready)
 }
 
 int tk_kernel_add_vault(struct tk_kernel *kernel, const struct tk_inode *inode)
-{
-	return 0;
-}
-
-int tk_kernel_forget_mounts(struct tk_kernel *kernel)
-{
-	return 0;
-}
-
-int tk_kernel_watch_mount(struct tk_kernel *kernel, uint32_t mount_id, bool watched)
 {
 	return 0;
 }
@@ -343,7 +335,7 @@ static int read_syscall(uint32_t tid, long *ret_number, uint64_t args[6])
 	return -EAGAIN;
 }
 
-/* What the thread is opening, as a path this process can look at. */
+/* What the thread is opening, as a path this process can look at: also where its root or its mounts are others. */
 static int opened(uint32_t tid, char *ret_path, size_t size, uint32_t *ret_flags)
 {
 	char text[1024], base[64];
@@ -378,23 +370,30 @@ static int opened(uint32_t tid, char *ret_path, size_t size, uint32_t *ret_flags
 	}
 	read_text(tid, name, text, sizeof(text));
 	if (*text == '/')
-		snprintf(ret_path, size, "%s", text);
+		snprintf(ret_path, size, "/proc/%u/root%s", tid, text);
 	else
 		snprintf(ret_path, size, "%s/%s", base, text);
 	return 0;
 }
 
-/* The place a file lies in: the nearest directory above it that is one. */
-static int place_of(struct fake_shared *shared, const char *path)
+/* The place a file lies in: the nearest directory above it that is one, whatever mount it was opened through. */
+static int place_of(struct tk_kernel *kernel, union handle *handle)
 {
-	char real[4096], *slash;
+	struct fake_shared *shared = kernel->shared;
+	int fd = open_by_handle_at(kernel->mount, &handle->head, O_PATH | O_CLOEXEC);
+	char link[32], path[4096], *slash;
 	struct stat st;
+	ssize_t n;
 
-	if (!realpath(path, real))
+	if (fd < 0)
 		return -1;
-	while ((slash = strrchr(real, '/')) && slash != real) {
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof(path) - 1);
+	close(fd);
+	path[n > 0 ? n : 0] = '\0';
+	while ((slash = strrchr(path, '/')) && slash != path) {
 		*slash = '\0';
-		if (stat(real, &st))
+		if (fstatat(kernel->mount, path + 1, &st, 0))
 			return -1;
 		for (uint32_t i = 0; i < shared->place_count; i++)
 			if (shared->places[i].ino == st.st_ino)
@@ -422,13 +421,17 @@ int tk_kernel_take_open(struct tk_kernel *kernel, uint32_t tid, struct tk_pendin
 	struct stat st;
 	int place, mount;
 
+	if (shared->no_verdicts)
+		return -ENOENT;
 	if (opened(tid, path, sizeof(path), &pending.flags) || stat(path, &st) ||
-	    name_to_handle_at(AT_FDCWD, path, &handle.head, &mount, AT_SYMLINK_FOLLOW) ||
-	    (place = place_of(shared, path)) < 0) {
+	    name_to_handle_at(AT_FDCWD, path, &handle.head, &mount, AT_SYMLINK_FOLLOW)) {
 		fprintf(stderr, "fake kernel: what does thread %u open? %s\n", tid, path);
 		shared->undecided++;
 		return -ENOENT;
 	}
+	place = place_of(kernel, &handle);
+	if (place < 0)
+		return -ENOENT; /* outside: not decided */
 	pending.inode = (struct tk_inode){
 		.ino = st.st_ino, .dev = shared->places[place].dev, .igeneration = generation_of(&handle)};
 	pending.guard = (uint32_t)place + 100;

@@ -31,13 +31,16 @@ struct fake_shared {
 	struct tk_control control;
 	_Atomic uint32_t file_count, place_count;
 	struct tk_inode places[FAKE_PLACES];
+	_Atomic uint32_t watched[FAKE_PLACES]; /* enum tk_watch */
 	struct fake_file files[FAKE_FILES];
+	_Atomic uint32_t untimely;  /* guard points opened while mounts there might be ignored */
 	_Atomic uint32_t undecided; /* opens whose file the fake could not find out */
 
 	/* What tests do to the agent while it runs; nothing when zero. */
 	_Atomic uint32_t refuse_state, refusals; /* so many changes to this state fail with EIO */
 	_Atomic pid_t late_sender;		 /* process whose answers are held up on their way */
 	_Atomic uint64_t unsyncable;		 /* number of the inode whose fsync fails with EIO */
+	_Atomic bool no_verdicts;		 /* nothing is decided, as if the programs were switched off */
 	_Atomic bool full;			 /* writes fail with ENOSPC */
 	_Atomic uint64_t gate;	  /* files of at least this size wait in SEALING and UNSEALING */
 	_Atomic uint32_t at_gate; /* how many do */
@@ -47,5 +50,8 @@ struct fake_shared {
 
 /* NULL in the tests' own process. */
 extern struct fake_shared *fake_shared;
+
+/* Directories on the mounts that the tests look at the agent's work through: opens there reach no mark. */
+extern int fake_eyes[2];
 
 #endif

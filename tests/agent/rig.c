@@ -168,7 +168,7 @@ void kernel_forget(struct rig *rig)
 
 static void become_agent(const struct rig *rig, const char *environment, int ready)
 {
-	char state[128], policy[128], fd[16], log[128];
+	char state[128], policy[128], fd[16], log[128], below[64];
 
 	snprintf(log, sizeof(log), "%s/log", rig->dir);
 	if (!freopen(log, "a", stderr))
@@ -178,6 +178,8 @@ static void become_agent(const struct rig *rig, const char *environment, int rea
 	snprintf(fd, sizeof(fd), "%d", ready);
 	setenv("TK_FAKE_STATE", state, 1);
 	setenv("TK_FAKE_MOUNT", rig->mount, 1);
+	snprintf(below, sizeof(below), "/proc/%d/fd/%d", (int)getppid(), rig->below);
+	setenv("TK_BELOW", below, 1);
 	if (environment) {
 		char *copy = strdup(environment);
 

@@ -13,7 +13,7 @@ if [ "$(id -u)" != 0 ]; then
 fi
 # Calls that change something go through tests/agent/crash_points.c, which can let the agent die there.
 wrap=
-for name in fsync fdatasync ftruncate64 futimens renameat unlinkat ioctl pwrite64 clock_gettime fstatat64 fallocate64 sysconf send; do
+for name in fsync fdatasync ftruncate64 futimens renameat unlinkat ioctl pwrite64 clock_gettime fstatat64 fallocate64 sysconf send fanotify_mark; do
 	wrap="$wrap -Wl,--wrap=$name"
 done
 # shellcheck disable=SC2086

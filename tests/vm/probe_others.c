@@ -342,19 +342,14 @@ static void do_move_mount(char **a)
 		refused("move_mount");
 }
 
-/*
- * As root of a user namespace of its own, where every capability is had for nothing. With TRIES it tries
- * again, each time after 10 ms, in the same namespace.
- */
+/* As root of a user namespace of its own, where every capability is had for nothing. */
 static void unshare_read(char **a)
 {
-	long tries = a[1] ? number(a[1]) : 1;
 	int fd;
 
 	if (unshare(CLONE_NEWUSER | CLONE_NEWNS))
 		no_setup("unshare");
-	while ((fd = open(a[0], O_RDONLY | O_CLOEXEC)) < 0 && --tries > 0)
-		usleep(10000);
+	fd = open(a[0], O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		refused("open");
 	show_fd(fd);
@@ -394,7 +389,7 @@ const struct operation other_operations[] = {
 	{"umount", "DIRECTORY", do_umount},
 	{"move-mount", "FROM TO", do_move_mount},
 	{"open-tree-read", "DIRECTORY NAME", open_tree_read},
-	{"unshare-read", "PATH [TRIES]", unshare_read},
+	{"unshare-read", "PATH", unshare_read},
 	{"chroot-read", "DIRECTORY PATH", chroot_read},
 	{"comm-read", "NAME PATH", comm_read},
 	{0},

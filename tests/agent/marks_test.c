@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * tests/agent/marks_test.c - which opens reach the agent, from whatever mount namespace:
+ * all inside guard points at the first try, and outside one a mount.
+ */
+#include "tests/agent/marks_test.h"
+
+#include <cjson/cJSON.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "loader/agent/agent.h"
+#include "loader/agent/client.h"
+#include "tests/agent/rig.h"
+
+#define SIZE 70000
+
+/* The descriptor of the agent's group, or -1. */
+static int group_of(const struct rig *rig)
+{
+	char path[64], link[400], name[64];
+	struct dirent *entry;
+	int found = -1;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)rig->agent);
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		ssize_t n;
+
+		snprintf(link, sizeof(link), "%s/%s", path, entry->d_name);
+		n = readlink(link, name, sizeof(name) - 1);
+		name[n > 0 ? n : 0] = '\0';
+		if (strstr(name, "fanotify"))
+			found = atoi(entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+static bool is_ignored(const struct rig *rig, uint32_t id)
+{
+	unsigned int mount, flags, mask, ignored;
+	char path[64], line[200];
+	bool found = false;
+	FILE *in;
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", (int)rig->agent, group_of(rig));
+	in = fopen(path, "re");
+	while (in && fgets(line, sizeof(line), in))
+		if (sscanf(line, "fanotify mnt_id:%x mflags:%x mask:%x ignored_mask:%x", &mount, &flags,
+			   &mask, &ignored) == 4 &&
+		    mount == id)
+			found = ignored;
+	if (in)
+		fclose(in);
+	return found;
+}
+
+static bool reaches(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static const char *outside(const struct rig *rig)
+{
+	static char path[160];
+
+	snprintf(path, sizeof(path), "%s/outside", rig->mount);
+	return path;
+}
+
+/* In a child with mounts of its own; what it says with check() counts. */
+static void in_namespace(struct rig *rig, void (*act)(struct rig *rig))
+{
+	int status = -1, before = failed;
+	pid_t child;
+
+	fflush(stdout);
+	child = fork();
+	if (!child) {
+		check(!unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL),
+		      "%s: a namespace", rig->fs);
+		act(rig);
+		fflush(stdout);
+		_exit(failed > before);
+	}
+	waitpid(child, &status, 0);
+	check(!status, "%s: in a namespace of its own", rig->fs);
+}
+
+static void open_first(struct rig *rig)
+{
+	uint32_t wide = 0, narrow = 0;
+
+	check(!compare(rig, in(rig, "ns"), SIZE, 1), "%s: the first open in a namespace", rig->fs);
+	check(!tk_mount_id(AT_FDCWD, rig->mount, &wide) && !tk_mount_id(AT_FDCWD, rig->guard, &narrow) &&
+		      wide != narrow,
+	      "%s: mounts of the namespace", rig->fs);
+	check(!is_ignored(rig, wide) && reaches(outside(rig)) && is_ignored(rig, wide),
+	      "%s: an open outside is the last that asks", rig->fs);
+	check(reaches(outside(rig)) && !is_ignored(rig, narrow) && !compare(rig, in(rig, "ns"), SIZE, 1),
+	      "%s: inside every one asks", rig->fs);
+}
+
+static void write_first(struct rig *rig)
+{
+	check(write_new(in(rig, "ns"), SIZE, 1), "%s: the first open in a namespace writes", rig->fs);
+}
+
+/* A mount that is there before anything of it is opened, of a directory in the guard point. */
+static void open_bound(struct rig *rig)
+{
+	char window[128], path[160];
+
+	snprintf(window, sizeof(window), "%s/window", rig->dir);
+	snprintf(path, sizeof(path), "%s/deep", window);
+	check(!mount(in(rig, "dir"), window, NULL, MS_BIND, NULL) && !compare(rig, path, SIZE, 2),
+	      "%s: by a bind mount in a namespace", rig->fs);
+}
+
+static void test_namespaces(struct rig *rig)
+{
+	uint32_t wide = 0, narrow = 0;
+
+	check(!tk_mount_id(AT_FDCWD, rig->mount, &wide) && !tk_mount_id(AT_FDCWD, rig->guard, &narrow) &&
+		      is_ignored(rig, wide) && !is_ignored(rig, narrow),
+	      "%s: at home opens outside never ask", rig->fs);
+	check(write_new(outside(rig), 100, 9) && write_new(in(rig, "ns"), SIZE, 1) &&
+		      !mkdir(in(rig, "dir"), 0755) && write_new(in(rig, "dir/deep"), SIZE, 2) &&
+		      agent_settle(rig) && is_taka(rig, "ns"),
+	      "%s: files", rig->fs);
+	for (int i = 0; i < 30; i++)
+		in_namespace(rig, i % 3 == 0 ? write_first : i % 3 == 1 ? open_first : open_bound);
+	check(agent_settle(rig) && is_taka(rig, "ns") && is_taka(rig, "dir/deep"), "%s: sealed", rig->fs);
+}
+
+/* The lack of a verdict says nothing of the mount: the opener may have been killed while it waited. */
+static void test_no_verdict(struct rig *rig)
+{
+	uint32_t narrow = 0;
+	int fd;
+
+	rig->shared->no_verdicts = true;
+	fd = open(in(rig, "ns"), O_RDONLY | O_CLOEXEC);
+	check(fd < 0 && errno == EPERM, "%s: without a verdict nobody opens", rig->fs);
+	if (fd >= 0)
+		close(fd);
+	check(reaches(outside(rig)), "%s: but outside", rig->fs);
+	rig->shared->no_verdicts = false;
+	check(!tk_mount_id(AT_FDCWD, rig->guard, &narrow) && !is_ignored(rig, narrow) &&
+		      !compare(rig, in(rig, "ns"), SIZE, 1) && agent_settle(rig),
+	      "%s: and with one it goes on", rig->fs);
+}
+
+static bool reload(struct rig *rig)
+{
+	cJSON *request = cJSON_CreateObject(), *answer = NULL;
+	bool ok;
+
+	rig_policy(rig);
+	rig->shared->control.generation++;
+	cJSON_AddStringToObject(request, "verb", "reload");
+	ok = !tk_client_ask(rig->control, request, &answer) &&
+	     cJSON_IsTrue(cJSON_GetObjectItem(answer, "ok"));
+	cJSON_Delete(request);
+	cJSON_Delete(answer);
+	return ok;
+}
+
+/* A mount that is ignored becomes one of a guard point, in this namespace and in another. */
+static void become_guarded(struct rig *rig)
+{
+	char window[128], path[160], later[128];
+	uint32_t id = 0;
+
+	snprintf(window, sizeof(window), "%s/window", rig->dir);
+	snprintf(path, sizeof(path), "%s/f", window);
+	snprintf(later, sizeof(later), "%s/later", rig->mount);
+	check(!mount(later, window, NULL, MS_BIND, NULL) && reaches(path) &&
+		      !tk_mount_id(AT_FDCWD, window, &id) && is_ignored(rig, id),
+	      "%s: a mount that asks no more", rig->fs);
+	snprintf(rig->other, sizeof(rig->other), "%s", later);
+	check(reload(rig) && !is_ignored(rig, id) && !compare(rig, path, SIZE, 3) && !is_ignored(rig, id),
+	      "%s: guarded, it asks at the first open", rig->fs);
+}
+
+static void test_reload(struct rig *rig)
+{
+	char later[128], file[160];
+
+	snprintf(later, sizeof(later), "%s/later", rig->mount);
+	snprintf(file, sizeof(file), "%s/f", later);
+	check(!mkdir(later, 0755) && write_new(file, SIZE, 3), "%s: later", rig->fs);
+	in_namespace(rig, become_guarded);
+	umount2(rig->other, UMOUNT_NOFOLLOW);
+	snprintf(rig->other, sizeof(rig->other), "%s", later);
+	check(WAIT_FOR(is_taka(rig, "../later/f")) && !compare(rig, file, SIZE, 3) && agent_settle(rig),
+	      "%s: guarded later, sealed", rig->fs);
+}
+
+void marks_tests(const char *fs)
+{
+	struct rig rig;
+	char window[128];
+
+	if (check(rig_up(&rig, fs, 320) && agent_start(&rig, NULL), "%s: set up for marks", fs)) {
+		snprintf(window, sizeof(window), "%s/window", rig.dir);
+		check(!mkdir(window, 0755), "%s: a window", fs);
+		test_namespaces(&rig);
+		test_no_verdict(&rig);
+		test_reload(&rig);
+		check(!rig.shared->untimely, "%s: no guard point was opened before its time", fs);
+		check(!rig.shared->undecided, "%s: every open was understood", fs);
+		check(agent_stop(&rig), "%s: marks: stops in order", fs);
+	}
+	rig_down(&rig);
+}
