@@ -66,7 +66,8 @@ $(B)/tests/%_test: tests/unit/%_test.c $(PURE_OBJ)
 	$(Q)$(CC) $(TK_CFLAGS) $(CFLAGS) -Wno-missing-prototypes -o $@ $< $(PURE_OBJ) $(TEST_LIBS)
 
 # The library and its tests once more, with every access and every operation watched.
-SANITIZED := $(patsubst %,$(B)/sanitized/%,crypto_test crypto_damage_test crypto_random_test keyring_test reencrypt_test)
+SANITIZED := $(patsubst %,$(B)/sanitized/%,crypto_test crypto_vectors_test crypto_damage_test crypto_random_test \
+	crypto_reader_test keyring_test reencrypt_test)
 SANITIZE  := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined
 $(B)/sanitized/%: tests/unit/%.c tests/unit/crypto_test.h $(CRYPTO_SRC) $(wildcard crypto/*.h)
 	@mkdir -p $(@D)

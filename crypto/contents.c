@@ -7,7 +7,12 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+/* Zeros of this size, at a multiple of it, may become a hole: less would cost more extents than it saves. */
+#define HOLE_SIZE (1U << 16)
 
 #define _cleanup_keys_ __attribute__((cleanup(tk_file_keys_freep)))
 
@@ -74,7 +79,31 @@ int tk_stream_progress(const struct tk_stream *s, uint64_t done)
 	return s->progress && s->progress(s->ctx, done, s->header->original_size) ? -ECANCELED : 0;
 }
 
-static bool range_fits(off_t offset, uint64_t size)
+static bool is_zero(const uint8_t *p, size_t len)
+{
+	return *p == 0 && memcmp(p, p + 1, len - 1) == 0;
+}
+
+int tk_stream_write(const struct tk_stream *s, const uint8_t *p, size_t len, uint64_t at)
+{
+	uint64_t last = s->header->original_size - 1; /* is always written: it gives the file its length */
+	off_t to = s->out_offset + (off_t)at;
+	size_t begin = 0;
+
+	for (size_t i = 0; s->holes && i + HOLE_SIZE <= len; i += HOLE_SIZE) {
+		int r;
+
+		if (at + i + HOLE_SIZE > last || !is_zero(p + i, HOLE_SIZE))
+			continue;
+		r = tk_pwrite_full(s->out_fd, p + begin, i - begin, to + (off_t)begin);
+		if (r < 0)
+			return r;
+		begin = i + HOLE_SIZE;
+	}
+	return tk_pwrite_full(s->out_fd, p + begin, len - begin, to + (off_t)begin);
+}
+
+bool tk_range_fits(off_t offset, uint64_t size)
 {
 	return offset >= 0 && size <= (uint64_t)INT64_MAX - (uint64_t)offset;
 }
@@ -92,7 +121,7 @@ int tk_encrypt_fd(const struct tk_keyring *ring, const struct tk_params *params,
 	r = tk_sealed_size(params, size, &sealed);
 	if (r < 0)
 		return r;
-	if (!range_fits(in_offset, size) || !range_fits(out_offset, sealed))
+	if (!tk_range_fits(in_offset, size) || !tk_range_fits(out_offset, sealed))
 		return -EOVERFLOW;
 	keys = tk_locked_alloc(sizeof(*keys));
 	if (!keys)
@@ -126,7 +155,7 @@ int tk_encrypt_fd(const struct tk_keyring *ring, const struct tk_params *params,
 }
 
 static int open_fd(const struct tk_keyring *ring, int in_fd, off_t in_offset, uint64_t size, int out_fd,
-		   off_t out_offset, tk_progress report, void *ctx, struct tk_header *ret_header)
+		   off_t out_offset, bool holes, tk_progress report, void *ctx, struct tk_header *ret_header)
 {
 	_cleanup_keys_ struct tk_file_keys *keys = NULL;
 	struct tk_header h;
@@ -135,7 +164,7 @@ static int open_fd(const struct tk_keyring *ring, int in_fd, off_t in_offset, ui
 	r = tk_header_read(in_fd, in_offset, size, &h);
 	if (r < 0)
 		return r;
-	if (!range_fits(in_offset, size) || !range_fits(out_offset, h.original_size))
+	if (!tk_range_fits(in_offset, size) || !tk_range_fits(out_offset, h.original_size))
 		return -EOVERFLOW;
 	keys = tk_locked_alloc(sizeof(*keys));
 	if (!keys)
@@ -152,6 +181,7 @@ static int open_fd(const struct tk_keyring *ring, int in_fd, off_t in_offset, ui
 		.in_offset = in_offset + (off_t)h.size,
 		.out_fd = out_fd,
 		.out_offset = out_offset,
+		.holes = holes,
 		.progress = report,
 		.ctx = ctx,
 	};
@@ -168,11 +198,24 @@ int tk_decrypt_fd(const struct tk_keyring *ring, int in_fd, off_t in_offset, uin
 {
 	if (out_fd < 0)
 		return -EBADF;
-	return open_fd(ring, in_fd, in_offset, size, out_fd, out_offset, report, ctx, ret_header);
+	return open_fd(ring, in_fd, in_offset, size, out_fd, out_offset, false, report, ctx, ret_header);
+}
+
+int tk_decrypt_fd_sparse(const struct tk_keyring *ring, int in_fd, off_t in_offset, uint64_t size, int out_fd,
+			 off_t out_offset, tk_progress report, void *ctx, struct tk_header *ret_header)
+{
+	struct stat st;
+
+	if (fstat(out_fd, &st) < 0)
+		return -errno;
+	/* What is left out must not be what was there before. */
+	if (!S_ISREG(st.st_mode) || st.st_size > out_offset)
+		return -EINVAL;
+	return open_fd(ring, in_fd, in_offset, size, out_fd, out_offset, true, report, ctx, ret_header);
 }
 
 int tk_verify_fd(const struct tk_keyring *ring, int in_fd, off_t in_offset, uint64_t size, tk_progress report,
 		 void *ctx)
 {
-	return open_fd(ring, in_fd, in_offset, size, -1, 0, report, ctx, NULL);
+	return open_fd(ring, in_fd, in_offset, size, -1, 0, false, report, ctx, NULL);
 }

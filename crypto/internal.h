@@ -101,20 +101,30 @@ struct tk_stream {
 	bool seal;
 	int in_fd, out_fd;	     /* out_fd -1: nothing is written */
 	off_t in_offset, out_offset; /* of the body, or of the plaintext */
+	bool holes;		     /* opening: zeros are left out, see tk_decrypt_fd_sparse() */
 	tk_progress progress;
 	void *ctx;
 };
 int tk_stream_progress(const struct tk_stream *s, uint64_t done); /* 0 or -ECANCELED */
 
+/* Opening: writes plaintext from `at`, which is a multiple of 64 KiB. */
+int tk_stream_write(const struct tk_stream *s, const uint8_t *p, size_t len, uint64_t at);
+
 int tk_records(const struct tk_stream *s);			     /* version 2, either way */
 int tk_message_seal(const struct tk_stream *s, struct tk_header *h); /* version 1; sets h->tag */
 int tk_message_open(const struct tk_stream *s);
 
-/* One record of version 2 (FORMAT.md): len bytes of plaintext, len + TK_RECORD_OVERHEAD of record. */
 struct tk_aead;
+/* Version 1: len bytes from `at`, all inside the message, of which everything is read and verified. */
+int tk_message_part(const struct tk_header *h, struct tk_aead *aead, int fd, off_t body, void *buf, size_t len,
+		    uint64_t at);
+/* One record of version 2 (FORMAT.md): len bytes of plaintext, len + TK_RECORD_OVERHEAD of record. */
 int tk_record_seal(struct tk_aead *aead, uint64_t index, const uint8_t *nonce, const uint8_t *plain,
 		   size_t len, uint8_t *record);
 int tk_record_open(struct tk_aead *aead, uint64_t index, const uint8_t *record, size_t len, uint8_t *plain);
+
+/* A range from offset on is one that off_t can name. */
+bool tk_range_fits(off_t offset, uint64_t size);
 
 /* Positional I/O of exactly len bytes; -EIO when the file ends early. */
 int tk_pread_full(int fd, void *buf, size_t len, off_t offset);

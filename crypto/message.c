@@ -7,6 +7,7 @@
 #include "crypto/internal.h"
 
 #include <errno.h>
+#include <string.h>
 
 #define PIECE_SIZE (1U << 20)
 
@@ -30,7 +31,7 @@ static int do_message(const struct tk_stream *s, struct tk_aead *aead, struct tk
 		if (r == 0)
 			r = tk_aead_update(aead, b->p, len, b->p);
 		if (r == 0 && pass == 2)
-			r = tk_pwrite_full(s->out_fd, b->p, len, s->out_offset + (off_t)at);
+			r = tk_stream_write(s, b->p, len, at);
 		at += len;
 		if (r == 0)
 			r = tk_stream_progress(s, two_passes ? (pass == 2 ? size + at : at) / 2 : at);
@@ -82,7 +83,39 @@ int tk_message_open(const struct tk_stream *s)
 	if (r < 0 || s->out_fd < 0)
 		return r;
 	if (!two_passes)
-		return tk_pwrite_full(s->out_fd, b.p, h->original_size, s->out_offset);
+		return tk_stream_write(s, b.p, h->original_size, 0);
 	r = do_message(s, aead, &b, true, 2);
 	return r < 0 ? r : tk_aead_finish_open(aead, h->tag);
+}
+
+/* There is one tag, at the end: the part waits in a buffer of its own until all of the message was read. */
+int tk_message_part(const struct tk_header *h, struct tk_aead *aead, int fd, off_t body, void *buf,
+		    size_t len, uint64_t at)
+{
+	_cleanup_buffer_ struct tk_buffer piece = {}, part = {};
+	uint64_t size = h->original_size;
+	int r;
+
+	if (size > tk_aead_message_max(h->algorithm))
+		return -EOVERFLOW;
+	r = tk_buffer_new(&piece, message_buffer(size));
+	if (r == 0)
+		r = tk_buffer_new(&part, len);
+	if (r == 0)
+		r = tk_aead_begin(aead, h->iv, v1_aad, sizeof(v1_aad));
+	for (uint64_t done = 0; r == 0 && done < size; done += piece.len) {
+		size_t n = size - done < piece.len ? (size_t)(size - done) : piece.len;
+		uint64_t from = at > done ? at : done, to = at + len < done + n ? at + len : done + n;
+
+		r = tk_pread_full(fd, piece.p, n, body + (off_t)done);
+		if (r == 0)
+			r = tk_aead_update(aead, piece.p, n, piece.p);
+		if (r == 0 && from < to)
+			memcpy(part.p + (from - at), piece.p + (from - done), (size_t)(to - from));
+	}
+	if (r == 0)
+		r = tk_aead_finish_open(aead, h->tag);
+	if (r == 0 && len)
+		memcpy(buf, part.p, len);
+	return r;
 }

@@ -149,7 +149,7 @@ static int do_batch(const struct job *j, struct worker *w, uint64_t batch, uint6
 	if (r == 0 && s->seal)
 		r = tk_pwrite_full(s->out_fd, w->sealed.p, sealed_len, s->out_offset + sealed_at);
 	else if (r == 0 && s->out_fd >= 0)
-		r = tk_pwrite_full(s->out_fd, w->plain.p, plain_len, s->out_offset + plain_at);
+		r = tk_stream_write(s, w->plain.p, plain_len, start);
 	if (r == 0)
 		*ret_len = plain_len;
 	return r;

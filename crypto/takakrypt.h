@@ -207,9 +207,45 @@ int tk_encrypt_fd(const struct tk_keyring *ring, const struct tk_params *params,
 int tk_decrypt_fd(const struct tk_keyring *ring, int in_fd, off_t in_offset, uint64_t size, int out_fd,
 		  off_t out_offset, tk_progress progress, void *ctx, struct tk_header *ret_header);
 
+/*
+ * The same to the end of a regular file: plaintext of zeros, 64 KiB at a multiple of that, is left out, so that
+ * a file that was sparse is so again (FORMAT.md knows no holes: the ciphertext has them as encrypted zeros).
+ * For who can do without the blocks: a hole that is filled later may meet a full disk.
+ * -EINVAL: out_fd is no regular file or longer than out_offset.
+ */
+int tk_decrypt_fd_sparse(const struct tk_keyring *ring, int in_fd, off_t in_offset, uint64_t size, int out_fd,
+			 off_t out_offset, tk_progress progress, void *ctx, struct tk_header *ret_header);
+
 /* Decrypts nothing to anywhere: true authenticity of header and every record. */
 int tk_verify_fd(const struct tk_keyring *ring, int in_fd, off_t in_offset, uint64_t size,
 		 tk_progress progress, void *ctx);
+
+/* ---------------------------------------------------- parts of contents */
+
+/*
+ * Reads any part of a TAKA file in any order; used by one thread at a time.
+ *
+ * tk_reader_open() makes every check that needs no body, with tk_decrypt_fd()'s errors: the header against
+ * `size`, its tag (version 2), the key.  What is wrong in the body shows when it is read.  The descriptor stays
+ * the caller's and must outlive the reader; its offset does not move.  The ring may be freed before.
+ */
+struct tk_reader;
+int tk_reader_open(const struct tk_keyring *ring, int fd, off_t offset, uint64_t size,
+		   struct tk_reader **ret_reader);
+void tk_reader_free(struct tk_reader *reader); /* wipes; NULL is fine */
+/* As long as the reader. */
+const struct tk_header *tk_reader_header(const struct tk_reader *reader);
+/*
+ * Up to len bytes of plaintext from `at`; fewer only at the end of the plaintext, 0 beyond it.  All of them are
+ * authentic when this returns 0.  Version 2 reads and opens the records that the range touches, and keeps the
+ * last of them for the next call, which may find it there after the file has changed; version 1 has one tag for
+ * everything, so each call reads all of the file and takes another len bytes of memory.
+ * -TK_E_AUTH: the part is damaged, or was put there from elsewhere; -EIO: the file has become shorter.
+ * buf then holds no plaintext: version 2 may have wiped it, version 1 left it as it was.
+ */
+int tk_reader_read(struct tk_reader *reader, void *buf, size_t len, uint64_t at, size_t *ret_len);
+
+/* ------------------------------------------------------------- the header */
 
 /* Header only: looks the key up, unwraps, checks the header's tag (version 1: key lookup only). */
 int tk_header_verify(const struct tk_keyring *ring, int fd, off_t offset, uint64_t size,

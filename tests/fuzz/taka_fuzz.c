@@ -99,6 +99,37 @@ static void whole(const uint8_t *data, size_t len)
 	must(size_of(out) == (r == 0 ? h.original_size : 0));
 }
 
+/* Any part of it by the reader is what the stream gave, or a part of what is damaged. */
+static void parts(const uint8_t *data, size_t len)
+{
+	struct tk_reader *reader = NULL;
+	uint64_t size, at = 0;
+	uint8_t *plain, *got;
+	size_t n = 0, want;
+	int r = tk_reader_open(ring, in, 0, len, &reader), whole = tk_verify_fd(ring, in, 0, len, NULL, NULL);
+
+	must(r == 0 || (r == whole && !reader));
+	if (r < 0)
+		return;
+	size = tk_reader_header(reader)->original_size;
+	must(size < len && (plain = malloc(size + 1)) && (got = malloc(size + 1)));
+	/* the file's own bytes choose the pieces */
+	for (size_t i = 0; at < size && r == 0; i++) {
+		want = 1 + data[i % len] * 16;
+		r = tk_reader_read(reader, plain + at, want < size - at ? want : size - at + 1, at, &n);
+		must(r || n == (want < size - at ? want : size - at));
+		at += r ? 0 : n;
+	}
+	must(r == whole);
+	if (r == 0) {
+		must(size_of(out) == size && pread(out, got, size, 0) == (ssize_t)size);
+		must(memcmp(plain, got, size) == 0);
+	}
+	free(plain);
+	free(got);
+	tk_reader_free(reader);
+}
+
 static bool hex_digit(uint8_t c)
 {
 	return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f');
@@ -158,6 +189,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	set_up();
 	header(data, len);
 	whole(data, len);
+	parts(data, len);
 	if (len <= 80)
 		key_file(data, len);
 	round_trip(data, len);
