@@ -53,7 +53,8 @@ static const char help_encrypt[] =
 	"    Of a file with several hard links, all of them named or found, one encrypted\n"
 	"    file takes all the names, one after the other.  Broken off in between, some\n"
 	"    names have the old file and some the new; the next run does the rest, and the\n"
-	"    two stay separate files.  Holes of a sparse file become encrypted zeros.\n"
+	"    two stay separate files.  Holes of a sparse file become encrypted zeros, which\n"
+	"    take room; decrypt makes them holes again.\n"
 	"\n" HELP_TREES "\n"
 	"    The blocks that held the plaintext are freed, not overwritten.\n"
 	"\n"
@@ -92,7 +93,7 @@ static const char help_decrypt[] =
 	"    The format, the algorithm and the version of the key come from the header.\n"
 	"    Every byte is authenticated; when one is not as it was written, the file is\n"
 	"    reported and stays as it is, and no plaintext of it appears anywhere.\n"
-	"    Files that are not encrypted are refused.\n"
+	"    Files that are not encrypted are refused.  Zeros become holes, in pieces of 64K.\n"
 	"\n" HELP_TREES "\n"
 	"OPTIONS\n"
 	"    --key-file PATH     the policy key: a file of 32 bytes or 64 hexadecimal\n"
@@ -336,7 +337,7 @@ static enum tk_tree_result decrypt_content(struct job *job, const struct tk_tree
 	}
 	if (tk_keysource_ring(&job->keys, h.key_id, h.version == 2 ? h.key_version : job->key_version, &ring))
 		return TK_TREE_FAILED;
-	err = tk_decrypt_fd(ring, file->in_fd, 0, size, file->out_fd, 0, progress, ctx, NULL);
+	err = tk_decrypt_fd_sparse(ring, file->in_fd, 0, size, file->out_fd, 0, progress, ctx, NULL);
 	if (err < 0) {
 		tk_fail_err(job->verb, f->path, err);
 		return TK_TREE_FAILED;

@@ -243,6 +243,21 @@ check 'inspect both' run 1 '(version)' inspect --json d/f d/odd
 check 'json' test "$(jq -r '.[] | .error // .key_id' out | tr '\n' ' ')" = 'k version '
 check 'name with a newline' run 1 '\x0a' inspect $'d/a\nb'
 
+# --------------------------------------------------------------- holes
+truncate -s 64M d/sparse
+head -c 1M /dev/urandom | dd of=d/sparse bs=1M seek=40 conv=notrunc status=none
+cp d/sparse plain
+blocks() { echo $(($(stat -c '%b * %B' "$1") >> 20)); } # MiB
+check 'sparse: encrypt' enc 0 '' d/sparse
+check 'sparse: ciphertext has no holes' test "$(blocks d/sparse)" -ge 64
+check 'sparse: decrypt to another' dec 0 '' -o d/again d/sparse
+check 'sparse: decrypt in place' dec 0 '' d/sparse
+for f in d/again d/sparse; do
+	check "sparse: $f has holes" test "$(blocks $f)" -lt 16
+	check "sparse: $f is the same" cmp -s $f plain
+done
+rm d/again d/sparse
+
 # ------------------------------------------------------------- signals
 truncate -s 300M d/big
 "$tk" encrypt --key-file key --key-id k --format 1 d/big 2> err &
