@@ -123,10 +123,15 @@ bench-crypto: $(BIN) $(B)/tests/crypto_bench	## what encryption costs beside cp,
 bench-scale: tests	## what guard points, rules and patterns by the thousand cost, in a VM
 	tests/bench/scale.sh
 
+FUZZ = $(B)/tests/$(1)_fuzz -max_total_time=$(or $(SECONDS_EACH),60) -max_len=16384 -print_final_stats=1 \
+	-artifact_prefix=$(B)/corpus/$(1)- $(2) $(B)/corpus/$(1)
 fuzz: $(B)/tests/taka_fuzz $(B)/tests/policy_fuzz	## fuzzers (libFuzzer), one minute each; SECONDS_EACH=600 for longer
 	mkdir -p $(B)/corpus/taka $(B)/corpus/policy
-	$(B)/tests/taka_fuzz -max_total_time=$(or $(SECONDS_EACH),60) -max_len=16384 $(B)/corpus/taka tests/vectors
-	$(B)/tests/policy_fuzz -max_total_time=$(or $(SECONDS_EACH),60) -max_len=16384 $(B)/corpus/policy policies
+	@# The words of the language: bytes alone hardly ever become one.
+	jq -r '[.. | objects | keys[], (.enum // [])[]] | unique[] | strings | select(test("^[a-z_]+$$")) | "\"\(.)\""' \
+		policies/schema.json > $(B)/corpus/policy.dict
+	$(call FUZZ,taka) tests/vectors
+	$(call FUZZ,policy,-dict=$(B)/corpus/policy.dict) policies
 
 FUZZ_CFLAGS := -std=gnu17 -D_GNU_SOURCE -I. -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
 $(B)/tests/%_fuzz: tests/fuzz/%_fuzz.c $(CRYPTO_SRC) $(wildcard loader/policy/*.c)

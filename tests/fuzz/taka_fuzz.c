@@ -113,12 +113,12 @@ static void parts(const uint8_t *data, size_t len)
 		return;
 	size = tk_reader_header(reader)->original_size;
 	must(size < len && (plain = malloc(size + 1)) && (got = malloc(size + 1)));
-	/* the file's own bytes choose the pieces */
-	for (size_t i = 0; at < size && r == 0; i++) {
+	/* The file's own bytes choose the pieces.  To the end: the tag of an empty version 1 file is there. */
+	for (size_t i = 0; r == 0 && (i == 0 || n); at += n, i++) {
 		want = 1 + data[i % len] * 16;
-		r = tk_reader_read(reader, plain + at, want < size - at ? want : size - at + 1, at, &n);
+		want = want < size - at ? want : size - at + 1;
+		r = tk_reader_read(reader, plain + at, want, at, &n);
 		must(r || n == (want < size - at ? want : size - at));
-		at += r ? 0 : n;
 	}
 	must(r == whole);
 	if (r == 0) {
