@@ -7,7 +7,7 @@ BPFTOOL ?= bpftool
 B       := build
 
 Q := $(if $(V),,@)
-PKGS     := libbpf libcrypto libcjson libelf zlib
+PKGS     := libbpf libcrypto libcjson libelf zlib p11-kit-1
 CFLAGS   ?= -O2 -g
 TK_CFLAGS := -std=gnu17 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
 	-Wno-unused-parameter -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -fstack-protector-strong -fPIE \
@@ -53,7 +53,7 @@ $(B)/%.skel.h: $(B)/%.bpf.o
 
 # ---------------------------------------------------------------- tests
 
-TEST_LIBS := $(shell pkg-config --libs libcrypto libcjson cmocka 2>/dev/null) -lpthread
+TEST_LIBS := $(shell pkg-config --libs libcrypto libcjson p11-kit-1 cmocka 2>/dev/null) -lpthread
 UNIT      := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*_test.c))
 DIFF_SRC  := $(wildcard tests/differential/*.c)
 LIB_OBJ   := $(call objs,$(LIB_SRC))
@@ -64,6 +64,12 @@ $(B)/tests/%_test: tests/unit/%_test.c $(PURE_OBJ)
 	@mkdir -p $(@D)
 	@echo "  TEST  $@"
 	$(Q)$(CC) $(TK_CFLAGS) $(CFLAGS) -Wno-missing-prototypes -o $@ $< $(PURE_OBJ) $(TEST_LIBS)
+
+# The token's tests talk to SoftHSM through it.
+$(B)/tests/token_shim.so: tests/unit/token_shim.c
+	@mkdir -p $(@D)
+	@echo "  TEST  $@"
+	$(Q)$(CC) $(TK_CFLAGS) $(CFLAGS) -Wno-missing-prototypes -shared -fPIC -o $@ $<
 
 # The library and its tests once more, with every access and every operation watched.
 SANITIZED := $(patsubst %,$(B)/sanitized/%,crypto_test crypto_vectors_test crypto_damage_test crypto_random_test \
@@ -91,7 +97,7 @@ $(B)/tests/probe: $(wildcard tests/vm/probe*.c) tests/vm/probe.h
 	$(Q)$(CC) -static -O2 -std=gnu17 -Wall -Wextra -Werror -o $@ $(filter %.c,$^)
 
 .PHONY: tests deps check check-kernels demo fuzz bench-crypto bench-scale install clean help vmlinux.h
-tests: $(BIN) $(UNIT) $(SANITIZED) $(B)/tests/probe $(if $(DIFF_SRC),$(B)/tests/differential)
+tests: $(BIN) $(UNIT) $(SANITIZED) $(B)/tests/probe $(B)/tests/token_shim.so $(if $(DIFF_SRC),$(B)/tests/differential)
 
 deps:
 	tests/deps build test
@@ -136,7 +142,7 @@ fuzz: $(B)/tests/taka_fuzz $(B)/tests/policy_fuzz	## fuzzers (libFuzzer), one mi
 FUZZ_CFLAGS := -std=gnu17 -D_GNU_SOURCE -I. -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
 $(B)/tests/%_fuzz: tests/fuzz/%_fuzz.c $(CRYPTO_SRC) $(wildcard loader/policy/*.c)
 	@mkdir -p $(@D)
-	$(CLANG) $(FUZZ_CFLAGS) -o $@ $^ $(shell pkg-config --cflags --libs libcrypto libcjson) -lpthread
+	$(CLANG) $(FUZZ_CFLAGS) -o $@ $^ $(shell pkg-config --cflags --libs libcrypto libcjson p11-kit-1) -lpthread
 
 # ---------------------------------------------------------------- the rest
 

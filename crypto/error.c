@@ -52,7 +52,15 @@ const char *tk_strerror(int err)
 	case -ELIBBAD:
 		return "the cryptographic library (OpenSSL) failed";
 	case -EOPNOTSUPP:
-		return "not supported by this system (for a cipher: by its OpenSSL)";
+		return "not supported: by this system's OpenSSL, or with a key in a token (format 1)";
+	case -ENOMEDIUM:
+		return "the token with the key is not there";
+	case -EKEYREJECTED:
+		return "the token with the key refuses the PIN";
+	case -ENOKEY:
+		return "the key is not in its token";
+	case -EREMOTEIO:
+		return "the token with the key failed";
 	case -EOVERFLOW:
 		return "too large for this format version or for the file's offsets";
 	}

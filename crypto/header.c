@@ -291,13 +291,13 @@ static int header_aad(const struct tk_header *h, const uint8_t key[32], bool sea
 	return 0;
 }
 
-/* Wraps keys->dek under keys->kek; a new iv for the new tag, since K_header stays the same. */
-static int tag_v2(struct tk_file_keys *keys, struct tk_header *h)
+/* Wraps keys->dek under the header's policy key; a new iv for the new tag, since K_header stays the same. */
+static int tag_v2(const struct tk_keyring *ring, struct tk_file_keys *keys, struct tk_header *h)
 {
 	__attribute__((cleanup(tk_aead_freep))) struct tk_aead *aead = NULL;
 	int r;
 
-	r = tk_key_wrap(keys->kek, keys->dek, h->wrapped_key);
+	r = tk_keyring_wrap(ring, h->key_id, h->key_version, keys->dek, h->wrapped_key);
 	if (r < 0)
 		return r;
 	r = tk_random(h->iv, sizeof(h->iv));
@@ -337,14 +337,12 @@ int tk_header_seal(const struct tk_keyring *ring, const struct tk_params *p, uin
 		if (r < 0)
 			return r;
 	}
-	r = tk_keyring_get(ring, p->key_id, h.key_version, keys->kek);
-	if (r < 0)
-		return r;
 	if (p->version == 1) {
+		r = tk_keyring_get(ring, p->key_id, h.key_version, keys->body);
 		h.size = V1_SIZE + (uint32_t)strlen(h.key_id);
 		h.key_version = 0;
-		memcpy(keys->body, keys->kek, sizeof(keys->body));
-		r = tk_random(h.iv, sizeof(h.iv));
+		if (r == 0)
+			r = tk_random(h.iv, sizeof(h.iv));
 	} else {
 		h.size = TK_HEADER_V2_SIZE;
 		h.chunk_log2 = p->chunk_log2;
@@ -352,7 +350,7 @@ int tk_header_seal(const struct tk_keyring *ring, const struct tk_params *p, uin
 		if (r == 0)
 			r = derive_v2(keys);
 		if (r == 0)
-			r = tag_v2(keys, &h);
+			r = tag_v2(ring, keys, &h);
 	}
 	if (r < 0)
 		return r;
@@ -367,10 +365,7 @@ int tk_header_unseal(const struct tk_keyring *ring, const struct tk_header *h, s
 
 	if (h->version == 1)
 		return tk_keyring_get(ring, h->key_id, 0, keys->body);
-	r = tk_keyring_get(ring, h->key_id, h->key_version, keys->kek);
-	if (r < 0)
-		return r;
-	r = tk_key_unwrap(keys->kek, h->wrapped_key, keys->dek);
+	r = tk_keyring_unwrap(ring, h->key_id, h->key_version, h->wrapped_key, keys->dek);
 	if (r < 0)
 		return r;
 	r = derive_v2(keys);
@@ -431,11 +426,8 @@ int tk_header_rewrap(const struct tk_keyring *ring, int fd, off_t offset, uint64
 		if (r < 0)
 			return r;
 	}
-	r = tk_keyring_get(ring, h.key_id, key_version, keys->kek);
-	if (r < 0)
-		return r;
 	h.key_version = key_version;
-	r = tag_v2(keys, &h);
+	r = tag_v2(ring, keys, &h);
 	if (r < 0)
 		return r;
 	tk_header_build(&h, bytes);

@@ -7,6 +7,8 @@
 #ifndef TK_CRYPTO_INTERNAL_H
 #define TK_CRYPTO_INTERNAL_H
 
+#include <sys/stat.h>
+
 #include "crypto/takakrypt.h"
 
 #define TK_RECORD_OVERHEAD 28 /* FORMAT.md, Version 2 body: nonce[12] and tag[16] */
@@ -20,7 +22,6 @@ void tk_locked_free(void *p, size_t len); /* wipes; NULL is fine */
 
 /* Every secret of one file while it is being worked on; lives in locked memory. */
 struct tk_file_keys {
-	uint8_t kek[TK_KEK_SIZE];
 	uint8_t dek[32];
 	uint8_t header[32]; /* K_header */
 	uint8_t body[32];   /* K_body; version 1: the policy key */
@@ -33,6 +34,20 @@ static inline void tk_file_keys_freep(struct tk_file_keys **keys)
 
 /* A policy key with its versions, on its way into a ring. */
 struct tk_key;
+/*
+ * How a provider wraps and unwraps that does not give the key away.  version is one the key was given by
+ * tk_key_put(), with bytes of no meaning.  Thread-safe.  ret_why: static text; -TK_E_WRONG_KEY: wrapped is
+ * not authentic under that key.
+ */
+struct tk_key_ops {
+	int (*wrap)(void *owner, uint32_t version, const uint8_t key[32], uint8_t ret_wrapped[40],
+		    const char **ret_why);
+	int (*unwrap)(void *owner, uint32_t version, const uint8_t wrapped[40], uint8_t ret_key[32],
+		      const char **ret_why);
+	void (*free)(void *owner);
+};
+/* Takes owner over. */
+void tk_key_set_ops(struct tk_key *key, const struct tk_key_ops *ops, void *owner);
 int tk_key_new(const char *id, struct tk_key **ret_key); /* -EINVAL: the id */
 int tk_key_put(struct tk_key *key, uint32_t version, const uint8_t bytes[TK_KEK_SIZE]);
 size_t tk_key_versions(const struct tk_key *key);
@@ -56,6 +71,16 @@ static inline void tk_key_text_freep(struct tk_key_text **text)
 {
 	tk_locked_free(*text, sizeof(**text));
 }
+
+/* Root's, or the caller's own. */
+bool tk_owner_trusted(const struct stat *st);
+/*
+ * The regular file at an absolute path that only root or the caller can change, as are all directories and
+ * links on the way (others may put things into a sticky one): an O_PATH descriptor above 2.  -EPERM: others
+ * can change it; -EISDIR: no regular file; -EINVAL: no absolute path; else why it cannot be found
+ * (trusted.c).
+ */
+int tk_trusted_open(const char *path, int *ret_fd);
 
 /* Sets *ret_why, if there is one, and returns err. */
 int tk_key_refuse(int err, const char *why, const char **ret_why);

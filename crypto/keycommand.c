@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -15,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -40,102 +38,25 @@ static void closep(int *fd)
 
 /* ---------------------------------------------------------- the right file */
 
-/*
- * Whoever can change it, or what its name leads to, has the key.  In a sticky directory (/tmp) others can put
- * things, but not replace what is root's or the caller's, as all further down must be.
- */
-static bool others_can_change(const struct stat *st)
-{
-	bool sticky = S_ISDIR(st->st_mode) && (st->st_mode & S_ISVTX);
-
-	return (st->st_uid != 0 && st->st_uid != geteuid()) ||
-	       (!S_ISLNK(st->st_mode) && (st->st_mode & 022) && !sticky);
-}
-
-/* Takes the first component off rest; false at the end. */
-static bool next_component(char *rest, char name[NAME_MAX + 1])
-{
-	size_t skip = strspn(rest, "/"), len = strcspn(rest + skip, "/");
-
-	if (len == 0 || len > NAME_MAX)
-		return false;
-	memcpy(name, rest + skip, len);
-	name[len] = '\0';
-	memmove(rest, rest + skip + len, strlen(rest + skip + len) + 1);
-	return true;
-}
-
-/* Puts what a symbolic link says before the rest; true when it begins at the root. */
-static int follow(int link_fd, char rest[PATH_MAX], bool *ret_absolute)
-{
-	char target[PATH_MAX], whole[PATH_MAX];
-	ssize_t n = readlinkat(link_fd, "", target, sizeof(target) - 1);
-
-	if (n < 0)
-		return -errno;
-	target[n] = '\0';
-	if ((size_t)snprintf(whole, sizeof(whole), "%s/%s", target, rest) >= sizeof(whole))
-		return -ENAMETOOLONG;
-	/* no slash that was not there behind the last component */
-	if (!*rest)
-		whole[n] = '\0';
-	strcpy(rest, whole);
-	*ret_absolute = target[0] == '/';
-	return 0;
-}
-
-/* From the root on, one component after the other, each held while it is looked at: an O_PATH descriptor. */
 static int open_command(const char *path, int *ret_fd, const char **ret_why)
 {
-	__attribute__((cleanup(closep))) int at = open("/", O_PATH | O_CLOEXEC);
-	char rest[PATH_MAX], name[NAME_MAX + 1];
-	int links = 0, fd, r;
-	struct stat st;
+	int r = tk_trusted_open(path, ret_fd);
 
-	if (path[0] != '/')
-		return tk_key_refuse(-EINVAL, "the key command is no absolute path", ret_why);
-	if (strlen(path) >= sizeof(rest))
-		return tk_key_refuse(-ENAMETOOLONG, "the key command cannot be found", ret_why);
-	strcpy(rest, path);
-	if (at < 0 || fstat(at, &st) < 0)
-		return tk_key_refuse(-errno, "the key command cannot be found", ret_why);
-	while (!others_can_change(&st) && next_component(rest, name)) {
-		bool absolute = false;
-
-		fd = openat(at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-		if (fd < 0 || fstat(fd, &st) < 0) {
-			r = -errno;
-			closep(&fd);
-			return tk_key_refuse(r, "the key command cannot be found", ret_why);
-		}
-		if (S_ISLNK(st.st_mode) && !others_can_change(&st)) {
-			r = ++links > 40 ? -ELOOP : follow(fd, rest, &absolute);
-			close(fd);
-			fd = openat(at, absolute ? "/" : ".", O_PATH | O_CLOEXEC);
-			if (r == 0 && (fd < 0 || fstat(fd, &st) < 0))
-				r = -errno;
-			if (r < 0) {
-				closep(&fd);
-				return tk_key_refuse(r, "the key command cannot be found", ret_why);
-			}
-		}
-		closep(&at);
-		at = fd;
-	}
-	if (others_can_change(&st))
+	switch (r) {
+	case 0:
+		return 0;
+	case -EINVAL:
+		return tk_key_refuse(r, "the key command is no absolute path", ret_why);
+	case -EPERM:
 		return tk_key_refuse(
 			-EACCES,
 			"the key command, or a directory or link on the way to it, can be changed by "
 			"others than root and the caller",
 			ret_why);
-	if (!S_ISREG(st.st_mode))
+	case -EISDIR:
 		return tk_key_refuse(-EACCES, "the key command is not a regular file", ret_why);
-	/* above those that the command is given */
-	fd = fcntl(at, F_DUPFD_CLOEXEC, 3);
-	if (fd < 0)
-		return tk_key_refuse(-errno, "the key command cannot be found", ret_why);
-	*ret_fd = fd;
-	return 0;
+	}
+	return tk_key_refuse(r, "the key command cannot be found", ret_why);
 }
 
 /*

@@ -69,7 +69,7 @@ const uint8_t *tk_key_text_parse(struct tk_key_text *text, size_t len)
 	return tk_key_parse(text->bytes, len, text->kek) < 0 ? NULL : text->kek;
 }
 
-static bool owner_trusted(const struct stat *st)
+bool tk_owner_trusted(const struct stat *st)
 {
 	return st->st_uid == 0 || st->st_uid == geteuid();
 }
@@ -83,7 +83,7 @@ static int add_version(int fd, const struct stat *st, struct tk_key *key, uint32
 	size_t len = 0;
 	int r;
 
-	if (!owner_trusted(st))
+	if (!tk_owner_trusted(st))
 		return tk_key_refuse(-EACCES, "the key file belongs to neither root nor the caller", ret_why);
 	/* With an ACL the group bits are its mask, so this covers those too. */
 	if (st->st_mode & 077)
@@ -142,7 +142,7 @@ static int add_directory(int dir_fd, const struct stat *st, struct tk_key *key, 
 		close(dir_fd);
 		return tk_key_refuse(err, "the key directory cannot be read", ret_why);
 	}
-	if (!owner_trusted(st))
+	if (!tk_owner_trusted(st))
 		return tk_key_refuse(-EACCES, "the key directory belongs to neither root nor the caller",
 				     ret_why);
 	if (st->st_mode & 022)
@@ -245,6 +245,9 @@ int tk_keyring_add_source(struct tk_keyring *ring, const char *key_id, const str
 		break;
 	case TK_PROVIDER_CREDENTIAL:
 		r = tk_keyring_add_credential(ring, key_id, source->where, &why);
+		break;
+	case TK_PROVIDER_PKCS11:
+		r = tk_keyring_add_token(ring, key_id, source->where, &why);
 		break;
 	case TK_PROVIDER_COMMAND: /* keeps its own accounts: of what was run */
 		return tk_keyring_add_command(ring, key_id, (const char *const *)source->argv,

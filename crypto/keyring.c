@@ -3,10 +3,12 @@
  * crypto/keyring.c - policy keys in memory.  Where they come from is the business
  * of keyfile.c and keycommand.c.  Knows nothing of OpenSSL.
  */
+#include "crypto/aead.h"
 #include "crypto/internal.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +20,9 @@ struct kek {
 /* Versions in ascending order; keks points to locked memory with room for `room`. */
 struct tk_key {
 	struct tk_key *next;
+	atomic_uint refs;	      /* the ring's, and those of operations under way */
+	const struct tk_key_ops *ops; /* NULL: the bytes are here */
+	void *owner;
 	char id[TK_KEY_ID_MAX + 1];
 	size_t n, room;
 	struct kek *keks;
@@ -34,8 +39,10 @@ struct tk_keyring {
 
 void tk_key_free(struct tk_key *key)
 {
-	if (!key)
+	if (!key || atomic_fetch_sub(&key->refs, 1) != 1)
 		return;
+	if (key->ops)
+		key->ops->free(key->owner);
 	tk_locked_free(key->keks, key->room * sizeof(*key->keks));
 	free(key);
 }
@@ -51,6 +58,7 @@ int tk_key_new(const char *id, struct tk_key **ret_key)
 	if (!key)
 		return -ENOMEM;
 	memcpy(key->id, id, len + 1);
+	atomic_init(&key->refs, 1);
 	*ret_key = key;
 	return 0;
 }
@@ -149,7 +157,7 @@ int tk_keyring_add(struct tk_keyring *ring, const char *key_id, uint32_t version
 		return r;
 	pthread_rwlock_wrlock(&ring->lock);
 	p = find(ring, key_id);
-	r = tk_key_put(*p ? *p : fresh, version, kek);
+	r = *p && (*p)->ops ? -EOPNOTSUPP : tk_key_put(*p ? *p : fresh, version, kek);
 	if (r == 0 && !*p) {
 		*p = fresh;
 		fresh = NULL;
@@ -178,23 +186,75 @@ int tk_keyring_current(const struct tk_keyring *ring, const char *key_id, uint32
 	return key ? 0 : -TK_E_NO_KEY;
 }
 
+/* The entry of a version, 0: the current one; NULL.  Under the lock. */
+static const struct kek *find_kek(const struct tk_key *key, uint32_t version)
+{
+	size_t i = version ? key_position(key, version) : key->n - 1;
+
+	return i < key->n && (version == 0 || key->keks[i].version == version) ? &key->keks[i] : NULL;
+}
+
 int tk_keyring_get(const struct tk_keyring *ring, const char *key_id, uint32_t version,
 		   uint8_t ret_kek[TK_KEK_SIZE])
 {
 	struct tk_keyring *locked = read_lock(ring);
 	const struct tk_key *key = *find(locked, key_id);
-	int r = -TK_E_NO_KEY;
+	const struct kek *kek = key ? find_kek(key, version) : NULL;
+	int r = !kek ? -TK_E_NO_KEY : key->ops ? -EOPNOTSUPP : 0;
 
-	if (key) {
-		size_t i = version ? key_position(key, version) : key->n - 1;
-
-		if (i < key->n && (version == 0 || key->keks[i].version == version)) {
-			memcpy(ret_kek, key->keks[i].bytes, TK_KEK_SIZE);
-			r = 0;
-		}
-	}
+	if (r == 0)
+		memcpy(ret_kek, kek->bytes, TK_KEK_SIZE);
 	pthread_rwlock_unlock(&locked->lock);
 	return r;
+}
+
+/*
+ * Wraps or unwraps.  With a key that is here under the ring's lock, which spares another copy of it; a
+ * provider may take its time, and so works without.
+ */
+static int work(const struct tk_keyring *ring, const char *key_id, uint32_t version, bool wrap,
+		const uint8_t *in, uint8_t *out)
+{
+	struct tk_keyring *locked = read_lock(ring);
+	struct tk_key *key = *find(locked, key_id);
+	const struct kek *kek = key ? find_kek(key, version) : NULL;
+	const char *why = NULL;
+	int r;
+
+	if (!kek || !key->ops) {
+		r = !kek   ? -TK_E_NO_KEY
+		    : wrap ? tk_key_wrap(kek->bytes, in, out)
+			   : tk_key_unwrap(kek->bytes, in, out);
+		pthread_rwlock_unlock(&locked->lock);
+		return r;
+	}
+	atomic_fetch_add(&key->refs, 1);
+	version = kek->version;
+	pthread_rwlock_unlock(&locked->lock);
+	r = wrap ? key->ops->wrap(key->owner, version, in, out, &why)
+		 : key->ops->unwrap(key->owner, version, in, out, &why);
+	/* That a file is not under this key says nothing of the provider. */
+	tk_health_tell(locked, key_id, r < 0 && r != -TK_E_WRONG_KEY ? why : NULL, false);
+	tk_key_free(key);
+	return r;
+}
+
+int tk_keyring_wrap(const struct tk_keyring *ring, const char *key_id, uint32_t version,
+		    const uint8_t key[32], uint8_t ret_wrapped[40])
+{
+	return work(ring, key_id, version, true, key, ret_wrapped);
+}
+
+int tk_keyring_unwrap(const struct tk_keyring *ring, const char *key_id, uint32_t version,
+		      const uint8_t wrapped[40], uint8_t ret_key[32])
+{
+	return work(ring, key_id, version, false, wrapped, ret_key);
+}
+
+void tk_key_set_ops(struct tk_key *key, const struct tk_key_ops *ops, void *owner)
+{
+	key->ops = ops;
+	key->owner = owner;
 }
 
 void tk_keyring_replace(struct tk_keyring *ring, struct tk_key *key)

@@ -5,7 +5,7 @@
  * Owns: the bytes of FORMAT.md, the file keys inside them, the policy keys
  * (key encryption keys, "kek") in memory.  Knows nothing of policies, guard
  * points or the kernel.  Never prints, never exits.  Only crypto/aead.c
- * includes OpenSSL.
+ * includes OpenSSL, only crypto/token.h p11-kit.
  *
  * Every function returns 0 or a negative number: -errno for the system's
  * errors, -TK_E_* for those of the format.  Outputs are named ret_* and are
@@ -134,16 +134,33 @@ enum tk_provider {
 	TK_PROVIDER_FILE,
 	TK_PROVIDER_CREDENTIAL,
 	TK_PROVIDER_COMMAND,
+	TK_PROVIDER_PKCS11,
 };
+/*
+ * A key in a token, which wraps and unwraps with it (CKM_AES_KEY_WRAP) and never gives it away; so it is of no use
+ * for format 1.  uri: RFC 7512, with token (or serial ...), object or id, and in its query module-path and
+ * pin-source: file:/PATH, a file that only root or the caller can read, or credential:NAME.  The versions are
+ * the token's AES-256 keys of that description, by CKA_ID: a big-endian number of up to 4 bytes, none: 1.
+ * The module must be root's or the caller's, as a command must.  A wrong PIN is not tried a second time by this
+ * process, and no PIN is when one more wrong one would lock the token.
+ * -EINVAL: the uri, the key; -EACCES: the PIN's file, the module, the key's attributes; -ENOMEDIUM: no such token;
+ * -ENOKEY: no such key; -EKEYREJECTED: the PIN; -EREMOTEIO: the token failed; others of open(2).
+ */
+int tk_keyring_add_token(struct tk_keyring *ring, const char *key_id, const char *uri, const char **ret_why);
+/* -EINVAL: not such a URI.  Nothing is loaded or read. */
+int tk_key_uri_check(const char *uri, const char **ret_why);
+
 /* Where a key comes from, and one function for all of them. */
 struct tk_key_source {
 	enum tk_provider provider;
-	char *where;	      /* the path, the credential's name, or argv[0] */
+	char *where;	      /* the path, the credential's name, argv[0], or the URI */
 	char **argv;	      /* command only; NULL at the end */
 	unsigned int timeout; /* command only; seconds */
 };
 int tk_keyring_add_source(struct tk_keyring *ring, const char *key_id, const struct tk_key_source *source,
 			  const char **ret_why);
+/* It hangs on a credential, and this process was given none ($CREDENTIALS_DIRECTORY). */
+bool tk_key_source_is_services(const struct tk_key_source *source);
 
 /* How it goes with a key's provider, for reports. */
 struct tk_key_health {
@@ -160,9 +177,21 @@ int tk_keyring_add(struct tk_keyring *ring, const char *key_id, uint32_t version
 		   const uint8_t kek[TK_KEK_SIZE]);
 /* The current version of a key. -TK_E_NO_KEY. */
 int tk_keyring_current(const struct tk_keyring *ring, const char *key_id, uint32_t *ret_version);
-/* Copies a kek out; version 0 means the current one (format 1 files). The caller wipes with tk_wipe(). */
+/*
+ * Copies a kek out; version 0 means the current one (format 1 files). The caller wipes with tk_wipe().
+ * -EOPNOTSUPP: it is in a token, which never gives it.
+ */
 int tk_keyring_get(const struct tk_keyring *ring, const char *key_id, uint32_t version,
 		   uint8_t ret_kek[TK_KEK_SIZE]);
+/*
+ * A file key under a policy key, and back: RFC 3394 with the default IV (FORMAT.md, Header), by whoever has the
+ * policy key.  version 0: the current one.  -TK_E_NO_KEY, -TK_E_WRONG_KEY; of a token -ENOMEDIUM (it is not
+ * there), -EKEYREJECTED (it refuses the PIN), -ENOKEY (the key is not in it any more), -EREMOTEIO (it failed).
+ */
+int tk_keyring_wrap(const struct tk_keyring *ring, const char *key_id, uint32_t version, const uint8_t key[32],
+		    uint8_t ret_wrapped[40]);
+int tk_keyring_unwrap(const struct tk_keyring *ring, const char *key_id, uint32_t version,
+		      const uint8_t wrapped[40], uint8_t ret_key[32]);
 /* The key in a text of one of the two forms of a key file.  -EINVAL. */
 int tk_key_parse(const void *text, size_t len, uint8_t ret_kek[TK_KEK_SIZE]);
 void tk_wipe(void *p, size_t len);

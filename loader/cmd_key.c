@@ -6,6 +6,7 @@
 #include "loader/cmd.h"
 #include "loader/key.h"
 #include "loader/keyfiles.h"
+#include "loader/keysource.h"
 #include "loader/util.h"
 
 #include <errno.h>
@@ -47,12 +48,13 @@ static const char help[] =
 	"    rotate generates the version after the highest one in DIRECTORY, once it\n"
 	"    could read all that are there; `takakrypt-bpf rekey` then puts files under\n"
 	"    it.  verify reads each key as the agent would (form, owner, mode, lockable\n"
-	"    memory) and prints its current version.\n"
+	"    memory) and prints its current version; PATH may be the PKCS#11 URI of a key in\n"
+	"    a token.\n"
 	"\n"
 	"    list shows the versions of keys, which one is current, which are retired, and\n"
 	"    whether the key can be read.  Of a policy's keys it reads files and credentials\n"
-	"    only: it runs no command; `status` says what the agent has found.  Neither\n"
-	"    list nor verify ever shows a byte of a key.\n"
+	"    only: it runs no command and logs in to no token; `status` says what the agent\n"
+	"    has found.  Neither list nor verify ever shows a byte of a key.\n"
 	"\n"
 	"    retire takes a version other than the current one out of use, once it has read\n"
 	"    the header of every file below the TREEs (also on filesystems mounted there)\n"
@@ -137,6 +139,14 @@ static int fail(const char *what, const char *path, uint32_t version, int err)
 			       version ? "choose a higher version" : "choose another name");
 	}
 	return tk_fail_err(what, path, err);
+}
+
+static int refuse_token(const char *what, const char *path)
+{
+	if (tk_keysource_parse(path).provider != TK_PROVIDER_PKCS11)
+		return TK_EXIT_DONE;
+	return tk_fail(what, path, "keys in a token are made by its own tools",
+		       "pkcs11-tool --keygen --key-type AES:32 --sensitive --label LABEL --id VERSION");
 }
 
 int tk_key_parse_version(const char *text, uint32_t *ret_version)
@@ -224,6 +234,8 @@ static int generate(int argc, char **argv)
 		fputs(help, stdout);
 	if (m.help || r)
 		return r;
+	if (refuse_token("generate the key", m.path))
+		return TK_EXIT_FAILED;
 	tk_hold_secrets();
 	r = generate_version(m.path, m.version, m.hex);
 	return r < 0 ? fail("generate the key", m.path, m.version, r) : TK_EXIT_DONE;
@@ -265,6 +277,8 @@ static int import(int argc, char **argv)
 		fputs(help, stdout);
 	if (m.help || r)
 		return r;
+	if (refuse_token("import the key to", m.path))
+		return TK_EXIT_FAILED;
 	tk_hold_secrets();
 	from = m.from ? m.from : "standard input";
 	if (m.from) {
@@ -290,16 +304,13 @@ static int import(int argc, char **argv)
 int tk_key_read(const char *what, const char *path, uint32_t *ret_current)
 {
 	_cleanup_keyring_ struct tk_keyring *ring = NULL;
-	const char *why = NULL;
 	int r = tk_keyring_new(&ring);
 
 	if (r < 0)
 		return tk_fail_err(what, path, r);
-	r = tk_keyring_add_file(ring, "key", path, &why);
-	if (r < 0)
-		return tk_fail(what, path, why,
-			       r == -EACCES ? "chown it to root and chmod it to 0600 (a directory: 0700)"
-					    : tk_advice(r));
+	r = tk_keysource_read(what, path, "key", ring);
+	if (r)
+		return r;
 	r = tk_keyring_current(ring, "key", ret_current);
 	return r < 0 ? tk_fail_err(what, path, r) : TK_EXIT_DONE;
 }
@@ -329,6 +340,8 @@ static int rotate(int argc, char **argv)
 	}
 	if (optind + 1 != argc)
 		return tk_usage(verb, "rotate needs one directory");
+	if (refuse_token(what, argv[optind]))
+		return TK_EXIT_FAILED;
 	tk_hold_secrets();
 	if (stat(argv[optind], &st) == 0 && !S_ISDIR(st.st_mode))
 		return tk_fail(

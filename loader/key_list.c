@@ -6,6 +6,7 @@
 #include "loader/cmd.h"
 #include "loader/key.h"
 #include "loader/keyfiles.h"
+#include "loader/keysource.h"
 #include "loader/problems.h"
 #include "loader/util.h"
 
@@ -61,8 +62,11 @@ static int list_source(const char *id, const struct tk_key_source *source, struc
 	case TK_PROVIDER_COMMAND:
 		key->unseen = "the command is not run for a list";
 		return 0;
+	case TK_PROVIDER_PKCS11:
+		key->unseen = "nobody logs in to a token for a list";
+		return 0;
 	case TK_PROVIDER_CREDENTIAL:
-		if (!getenv("CREDENTIALS_DIRECTORY")) {
+		if (tk_key_source_is_services(source)) {
 			key->unseen = "only the agent's service has it";
 			return 0;
 		}
@@ -193,7 +197,7 @@ int tk_key_list(int argc, char **argv)
 	if (policy)
 		code = list_policy(policy, array);
 	for (; optind < argc; optind++) {
-		const struct tk_key_source source = {.provider = TK_PROVIDER_FILE, .where = argv[optind]};
+		const struct tk_key_source source = tk_keysource_parse(argv[optind]);
 
 		code |= list_one(NULL, &source, array);
 	}

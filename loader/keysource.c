@@ -47,23 +47,43 @@ static int pick(const struct tk_keysource *source, const struct tk_keyring *all,
 	return err;
 }
 
+struct tk_key_source tk_keysource_parse(const char *path)
+{
+	bool token = strncmp(path, "pkcs11:", strlen("pkcs11:")) == 0;
+
+	return (struct tk_key_source){.provider = token ? TK_PROVIDER_PKCS11 : TK_PROVIDER_FILE,
+				      .where = (char *)path};
+}
+
+int tk_keysource_read(const char *what, const char *path, const char *key_id, struct tk_keyring *ring)
+{
+	const struct tk_key_source source = tk_keysource_parse(path);
+	const char *why = NULL;
+	int err = tk_keyring_add_source(ring, key_id, &source, &why);
+
+	if (err == 0)
+		return 0;
+	if (source.provider == TK_PROVIDER_PKCS11)
+		return tk_fail(what, path, why, tk_advice(err));
+	return tk_fail(what, path, why,
+		       err == -EACCES	? "chown it to root and chmod it to 0600 (a directory: 0700)"
+		       : err == -ENOENT ? "check the path; `takakrypt-bpf key generate` makes a key"
+					: tk_advice(err));
+}
+
 static int read_ring(const struct tk_keysource *source, const char *key_id, uint32_t version,
 		     struct tk_keyring **ret_ring)
 {
 	_cleanup_keyring_ struct tk_keyring *all = NULL;
-	const char *why = NULL;
 	char text[64];
 	int err = tk_keyring_new(&all);
 
 	if (err < 0)
 		return tk_fail_err("read the key", source->path, err);
-	err = tk_keyring_add_file(all, key_id, source->path, &why);
-	if (err < 0)
-		return tk_fail("read the key", source->path, why,
-			       err == -EACCES	? "chown it to root and chmod it to 0600 (a directory: 0700)"
-			       : err == -ENOENT ? "check the path; `takakrypt-bpf key generate` makes a key"
-						: tk_advice(err));
-	if (version == 0) {
+	err = tk_keysource_read("read the key", source->path, key_id, all);
+	if (err)
+		return err;
+	if (version == 0 || tk_keysource_parse(source->path).provider == TK_PROVIDER_PKCS11) {
 		*ret_ring = TK_TAKE_PTR(all);
 		return 0;
 	}

@@ -184,7 +184,7 @@ static int check_keys(const char *verb, const struct tk_compiled *compiled)
 		char on[512];
 
 		/* Only the agent's service has its credentials: the agent reports what is wrong with them. */
-		if (key->source.provider == TK_PROVIDER_CREDENTIAL && !getenv("CREDENTIALS_DIRECTORY"))
+		if (tk_key_source_is_services(&key->source))
 			continue;
 		err = tk_keyring_add_source(ring, key->id, &key->source, &why);
 		if (!err)

@@ -77,7 +77,15 @@ const char *tk_advice(int err)
 	case -ECANCELED:
 		return "nothing was changed; start it again";
 	case -EOPNOTSUPP:
-		return "check OpenSSL's configuration (openssl list -cipher-algorithms)";
+		return "check OpenSSL's configuration (openssl list -cipher-algorithms); in a token, take format 2";
+	case -ENOMEDIUM:
+		return "put the token back, or mend the URI";
+	case -ENOKEY:
+		return "look into the token (pkcs11-tool --list-objects)";
+	case -EKEYREJECTED:
+		return "put the right PIN into the file that pin-source names";
+	case -EREMOTEIO:
+		return "look after the token and its module";
 	case -TK_E_TRUNCATED:
 		return "if it was encrypted once, restore it from a backup";
 	case -TK_E_MAGIC:

@@ -17,12 +17,13 @@ rule() { # LABEL OFFENDERS
 includes() { grep -rnE '^#include "' "$1" --include='*.[ch]' | grep -vE "$2"; }
 
 rule "bpf/ includes only itself and vmlinux.h" "$(includes bpf '"(vmlinux\.h|abi\.h|decide\.h|[a-z]+\.bpf\.h)"')"
-rule "crypto/ includes only itself" "$(includes crypto '"(crypto/)?(takakrypt|aead|internal)\.h"')"
+rule "crypto/ includes only itself" "$(includes crypto '"(crypto/)?(takakrypt|aead|internal|token)\.h"')"
 rule "loader/policy/ includes bpf/abi.h, crypto's library and itself" "$(includes loader/policy '"(bpf/abi\.h|crypto/takakrypt\.h|loader/policy/|[a-z]+\.h")')"
 rule "loader/study/ includes bpf/abi.h, the verdict, policy, what prints and itself" "$(includes loader/study '"(bpf/(abi|decide)\.h|loader/(cmd|util|problems)\.h|loader/(policy|study)/)')"
 rule "loader/kernel/ includes skeletons, policy and itself" "$(includes loader/kernel '"(bpf/abi\.h|takakrypt\.skel\.h|loader/(kernel|policy)/)')"
 rule "loader/agent/ includes crypto, kernel, policy and itself" "$(includes loader/agent '"(bpf/abi\.h|crypto/takakrypt\.h|loader/(agent|kernel|policy)/|[a-z]+\.h")')"
 rule "only crypto/aead.c includes OpenSSL" "$(grep -rlE '#include <openssl/' --include='*.[ch]' . | grep -v '^./build/' | grep -vx './crypto/aead.c')"
+rule "only crypto/token.h includes p11-kit" "$(grep -rlE '#include <p11-kit/' --include='*.[ch]' bpf crypto loader | grep -vx 'crypto/token.h')"
 rule "only loader/kernel/ includes libbpf and skeletons" "$(grep -rlE '#include <bpf/|skel\.h"' --include='*.[ch]' loader crypto | grep -v '^loader/kernel/')"
 rule "nothing includes tests" "$(grep -rnE '#include "tests/' --include='*.[ch]' bpf crypto loader)"
 rule "files have at most 500 lines" "$(git ls-files -co --exclude-standard '*.c' '*.h' '*.sh' '*.py' 2>/dev/null | grep -v '^vmlinux.h$' | xargs -r wc -l | awk '$2 != "total" && $1 > 500')"

@@ -14,6 +14,7 @@ static const char *const provider_names[] = {
 	[TK_PROVIDER_FILE] = "file",
 	[TK_PROVIDER_CREDENTIAL] = "credential",
 	[TK_PROVIDER_COMMAND] = "command",
+	[TK_PROVIDER_PKCS11] = "pkcs11",
 };
 
 static void parse_file(struct tk_report *report, const struct tk_place *at, const cJSON *object,
@@ -89,6 +90,24 @@ static void parse_command(struct tk_report *report, const struct tk_place *at, c
 	key->argv = items[1];
 }
 
+static void parse_pkcs11(struct tk_report *report, const struct tk_place *at, const cJSON *object,
+			 struct tk_model_key *key)
+{
+	static const struct tk_field fields[] = {
+		{"provider", cJSON_String, TK_REQUIRED},
+		{"uri", cJSON_String, TK_REQUIRED},
+	};
+	const cJSON *items[2];
+	const char *why = NULL;
+
+	if (!tk_json_fields(report, at, object, fields, 2, items) || !items[1])
+		return;
+	if (tk_key_uri_check(items[1]->valuestring, &why))
+		tk_error(report, TK_AT_KEY(at, "uri"), "expected a PKCS#11 URI (RFC 7512) of a key: %s", why);
+	else
+		key->where = items[1]->valuestring;
+}
+
 static void parse_key(struct tk_report *report, const struct tk_place *at, const cJSON *object,
 		      struct tk_model_key *key)
 {
@@ -97,6 +116,7 @@ static void parse_key(struct tk_report *report, const struct tk_place *at, const
 		[TK_PROVIDER_FILE] = parse_file,
 		[TK_PROVIDER_CREDENTIAL] = parse_credential,
 		[TK_PROVIDER_COMMAND] = parse_command,
+		[TK_PROVIDER_PKCS11] = parse_pkcs11,
 	};
 	/* Which keys are known depends on it; where it is missing or no string, file's table says so. */
 	const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, "provider"));
@@ -107,7 +127,8 @@ static void parse_key(struct tk_report *report, const struct tk_place *at, const
 			;
 		if (provider == n) {
 			tk_error(report, TK_AT_KEY(at, "provider"),
-				 "no key provider \"%s\" (expected \"file\", \"credential\" or \"command\")",
+				 "no key provider \"%s\" (expected \"file\", \"credential\", \"command\" or "
+				 "\"pkcs11\")",
 				 TK_SHOW(name));
 			return;
 		}

@@ -20,5 +20,5 @@ done
 ${CC:-gcc} -std=gnu17 -O2 -g -Wall -Wextra -Wno-unused-parameter -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
 	${SANITIZE:+-fsanitize=$SANITIZE} -I. -Ibuild -o "$out/agent_test" \
 	tests/agent/*.c loader/agent/*.c loader/policy/*.c loader/kernel/places.c crypto/*.c \
-	$wrap -lcrypto -lcjson -lpthread
+	$wrap $(pkg-config --cflags --libs p11-kit-1) -lcrypto -lcjson -lpthread
 exec "$out/agent_test" "$@"

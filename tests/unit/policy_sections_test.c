@@ -67,7 +67,7 @@ static const struct fault keys[] = {
 	{WHOLE("'keys': {'k': {'provider': 'file', 'path': '/k', 'name': 'k'}},"),
 	 "/keys/k/name: unknown key"},
 	{WHOLE("'keys': {'k': {'provider': 'File', 'path': '/k'}},"),
-	 "/keys/k/provider: no key provider \"File\" (expected \"file\", \"credential\" or \"command\")"},
+	 "/keys/k/provider: no key provider \"File\" (expected \"file\", \"credential\", \"command\" or \"pkcs11\")"},
 	{WHOLE("'keys': {'k': {'provider': 'credential', 'name': ''}},"),
 	 "/keys/k/name: expected the name of a credential: a file name without \"/\""},
 	{WHOLE("'keys': {'k': {'provider': 'credential', 'name': '.'}},"),
