@@ -71,7 +71,7 @@ TK_HASH(pending_opens, __u32, struct tk_pending_open, 65536);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 20);
+	__uint(max_entries, 1 << 22); /* some 3000 events: mode learn records all that a busy server does */
 } events SEC(".maps");
 
 struct {

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "loader/agent/agent.h"
 #include "loader/agent/subject.h"
@@ -59,41 +60,41 @@ static bool exe_running(const struct tk_event *event, char *path, size_t size)
 	return st.st_nlink > 0; /* else " (deleted)" stands behind the path */
 }
 
-/* "Groups:\t4 24 27 " of a thread whose "Uid:" ends with the event's fsuid. */
-static void groups_add(cJSON *json, const struct tk_event *event)
+/* "Groups:\t4 24 27 " of a thread whose "Uid:" ends with the event's fsuid, as a list of JSON; NULL: not
+ * known. */
+static char *groups_of(const struct tk_event *event)
 {
 	TK_AUTO_TEXT line = NULL;
-	cJSON *groups = NULL;
-	bool same = false;
-	size_t room = 0, count = 0;
+	TK_AUTO_TEXT list = NULL;
+	size_t room = 0, len, count = 0;
+	bool same = false, found = false;
 	char name[32];
-	FILE *file;
+	FILE *file, *out = open_memstream(&list, &len);
 
 	snprintf(name, sizeof(name), "/proc/%u/status", event->tid);
-	file = fopen(name, "re");
-	while (file && getline(&line, &room, file) > 0) {
+	file = out ? fopen(name, "re") : NULL;
+	while (file && !found && getline(&line, &room, file) > 0) {
 		char *at = line + 7, *end;
 		unsigned int fsuid;
 
 		if (sscanf(line, "Uid: %*u %*u %*u %u", &fsuid) == 1)
 			same = fsuid == event->uid;
-		if (strncmp(line, "Groups:", 7))
-			continue;
-		groups = cJSON_CreateArray();
-		for (unsigned long gid = strtoul(at, &end, 10); end != at; gid = strtoul(at, &end, 10)) {
-			cJSON_AddItemToArray(groups, cJSON_CreateNumber((double)gid));
-			count++;
+		found = !strncmp(line, "Groups:", 7);
+		for (unsigned long gid = found ? strtoul(at, &end, 10) : 0; found && end != at;
+		     gid = strtoul(at, &end, 10)) {
+			fprintf(out, "%c%lu", count++ ? ',' : '[', gid);
 			at = end;
 		}
-		break;
 	}
 	if (file)
 		fclose(file);
+	if (!out)
+		return NULL;
+	fputs(count ? "]" : "[]", out);
+	if (fclose(out) == EOF)
+		return NULL;
 	/* Nobody's verdict depends on more, they are refused (TK_IDENTITY_UNKNOWN). */
-	if (groups && same && count < TK_MAX_GROUPS)
-		cJSON_AddItemToObject(json, "groups", groups);
-	else
-		cJSON_Delete(groups);
+	return found && same && count < TK_MAX_GROUPS ? strdup(list) : NULL;
 }
 
 /* The unit of a control group's path, as bpf/unit.bpf.h finds it; "": none.  Below a namespace of its own:
@@ -123,8 +124,8 @@ static const char *unit_of(char *path)
 	return "";
 }
 
-/* "0::/system.slice/cron.service" is the control group of the unified hierarchy. */
-static void unit_add(cJSON *json, const struct tk_event *event)
+/* "0::/system.slice/cron.service" is the control group of the unified hierarchy.  NULL: not known. */
+static char *unit_at(const struct tk_event *event)
 {
 	TK_AUTO_TEXT line = NULL;
 	const char *unit = NULL;
@@ -141,26 +142,63 @@ static void unit_add(cJSON *json, const struct tk_event *event)
 	}
 	if (file)
 		fclose(file);
-	if (unit && *unit)
-		cJSON_AddStringToObject(json, "unit", unit);
-	else if (unit)
-		cJSON_AddNullToObject(json, "unit");
+	return unit ? strdup(unit) : NULL;
+}
+
+/*
+ * What was found of a thread last.  It does for an event from before that: looking again would be later
+ * still. So a program that does much at once is looked up once, and the ring does not run full meanwhile.
+ */
+static struct subject {
+	uint32_t tid, uid;
+	struct tk_inode exe;
+	uint64_t looked_ns; /* CLOCK_BOOTTIME, before looking; 0: never */
+	char *groups, *unit;
+} subjects[64];
+
+static struct subject *subject_of(const struct tk_event *event)
+{
+	struct subject *subject = &subjects[event->tid % (sizeof(subjects) / sizeof(subjects[0]))];
+	struct timespec now;
+	char path[4096];
+
+	if (subject->tid == event->tid && subject->uid == event->uid &&
+	    !memcmp(&subject->exe, &event->exe, sizeof(event->exe)) && event->time_ns <= subject->looked_ns)
+		return subject;
+	free(subject->groups);
+	free(subject->unit);
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	*subject = (struct subject){
+		.tid = event->tid,
+		.uid = event->uid,
+		.exe = event->exe,
+		.looked_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec,
+	};
+	if (exe_running(event, path, sizeof(path))) {
+		exe_remember(&event->exe, path);
+		subject->groups = groups_of(event);
+		subject->unit = unit_at(event);
+	}
+	return subject;
 }
 
 void tk_subject_add(cJSON *json, const struct tk_event *event)
 {
-	char path[4096], inode[64];
+	const struct subject *subject;
 	const char *known;
+	char inode[64];
 
 	if (!event->exe.ino)
 		return; /* a kernel thread */
 	snprintf(inode, sizeof(inode), "%" PRIu32 ":%llu:%" PRIu32, event->exe.dev,
 		 (unsigned long long)event->exe.ino, event->exe.igeneration);
-	if (exe_running(event, path, sizeof(path))) {
-		exe_remember(&event->exe, path);
-		groups_add(json, event);
-		unit_add(json, event);
-	}
+	subject = subject_of(event);
+	if (subject->groups)
+		cJSON_AddRawToObject(json, "groups", subject->groups);
+	if (subject->unit && *subject->unit)
+		cJSON_AddStringToObject(json, "unit", subject->unit);
+	else if (subject->unit)
+		cJSON_AddNullToObject(json, "unit");
 	known = exe_recall(&event->exe);
 	if (known)
 		cJSON_AddStringToObject(json, "exe", known);

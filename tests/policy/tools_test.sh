@@ -216,6 +216,10 @@ told 2026-11-23T23:59:59.999Z 4001 '"web.service"' >>events.jsonl
 expect "replay: would be permitted in time" 0 'deny to permit: 2' asked
 expect "replay: who does not ask needs nothing" 0 '2 unchanged' sh -c "grep -v null events.jsonl | sed 's/deny/permit/; s/\"apply_key\":false/\"apply_key\":true/' >some.jsonl
 	sed -i 's/\"unit\":[^,]*,//; s/\"login_uid\":[^,]*,//; s/\"time\":[^,]*,//' some.jsonl; '$command' replay policy.json some.jsonl"
+verdict=permit
+{ told $monday 4001 '"web.service"'; told $monday 4001 '"mail.service"'; told $monday 0 '"web.service"'; told '' 4001 null; } >events.jsonl
+expect "replay: who differs in log-in or unit alone is asked apart" 1 '4 events, 1 unchanged' asked
+expect "replay: each" 1 'permit to deny: 2' asked
 told noon 4001 null >events.jsonl
 expect "replay: no time at all" 1 'line 1 is no event: "time" is no time' asked
 told $monday '"x"' null >events.jsonl

@@ -146,3 +146,17 @@ permitted "the same program elsewhere may be traced" in_group system.slice/two.s
 refused "the member by no one from outside the unit" EPERM in_group system.slice/two.scope "$APP" ptrace-attach "$member"
 permitted "from inside he may be" in_group system.slice/one.service "$APP" ptrace-attach "$member"
 touch "$CASE_DIR/go"
+
+# What is recorded of it is enough for `replay` to ask again.
+recorded() { "$TK" events --json | jq -e "select($1)" | grep -q .; }
+refused "root who becomes him, once more" EACCES "$APP" --login 0 --uid 1001 open-read "$G/file"
+wait_until "who became him is recorded with the log-in" 20 recorded '.verdict == "deny" and .uid == 1001 and .login_uid == 0'
+background "$CASE_DIR/refused" in_group system.slice/three.service "$APP" --login 1005 --uid 1005 --repeat-until-ok 60000 open-read "$G/file"
+wait_until "who is in another unit, with that" 20 recorded '.verdict == "deny" and .unit == "three.service" and .login_uid == 1005'
+echo 1 >$C/system.slice/three.service/cgroup.kill
+"$TK" events --json | jq -c 'select(.unit == "three.service")' >"$CASE_DIR/events.jsonl"
+check "replay: the same would be decided" "$TK" replay "$POLICY" "$CASE_DIR/events.jsonl"
+check "all of it" grep -q "^\([0-9]*\) events\?, \1 unchanged$" <<<"$OUTPUT"
+sed 's/"unit": "one.service"/"unit": "three.service"/' "$POLICY" >"$CASE_DIR/other.json"
+check "replay: with the unit in the policy" "$TK" replay "$CASE_DIR/other.json" "$CASE_DIR/events.jsonl"
+check "they would be permitted" grep -q "^deny to permit: " <<<"$OUTPUT"
