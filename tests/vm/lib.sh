@@ -85,6 +85,15 @@ refused() {
 	fi
 }
 
+# cant LABEL COMMAND...: a program that is no probe is refused, in the kernel's words (EACCES).
+cant() {
+	local label=$1 status=0
+	shift
+	OUTPUT=$("$@" 2>&1 >/dev/null) || status=$?
+	if [ $status != 0 ] && [[ $OUTPUT == *"ermission denied"* ]]; then _holds "$label"
+	else _fails "$label" "'$*' ended with $status" "$OUTPUT"; fi
+}
+
 # reads LABEL TEXT COMMAND...: permitted, and the data read contains TEXT.
 reads() {
 	local label=$1 text=$2 status=0

@@ -3,16 +3,13 @@
 # disks: ext4
 # timeout: 900
 
-export LC_ALL=C.UTF-8
+. tests/vm/cases.d/mariadb-server.sh
+
 umask 022
 disk=/mnt/ext4
 guard=$disk/guard
 plain=$disk/plain
-sock=$CASE_DIR/sock
-chmod 755 "$CASE_DIR"
-mkdir "$CASE_DIR/tmp" "$CASE_DIR/bin"
-chmod 777 "$CASE_DIR/tmp" "$CASE_DIR"
-mkdir "$guard" "$plain"
+mkdir "$CASE_DIR/bin" "$guard" "$plain"
 chown mysql:mysql "$guard" "$plain" || give_up "MariaDB is installed"
 cp "$(command -v cp)" "$CASE_DIR/bin/backup-cp"
 probe_as "$CASE_DIR/bin/backup-probe"
@@ -31,28 +28,6 @@ cat >"$CASE_DIR/policy.json" <<JSON
     { "actions": ["all_ops"], "effects": ["deny", "audit"] } ] } },
   "guard_points": [ { "name": "mariadb", "path": "$guard", "policy": "database" } ] }
 JSON
-
-# No function: what it starts in the background is the program itself.
-as_mysql=(setpriv --reuid=mysql --regid=mysql --clear-groups env HOME="$CASE_DIR" TMPDIR="$CASE_DIR/tmp")
-sql() { mariadb --no-defaults -S "$sock" -u root -N -B "$@"; }
-
-# Like Debian's unit: as mysql from the first instruction.
-start() { # LABEL DIRECTORY OPTION...
-	local label=$1 directory=$2
-	shift 2
-	background "$CASE_DIR/server" "${as_mysql[@]}" /usr/sbin/mariadbd --no-defaults --datadir="$directory" --socket="$sock" \
-		--pid-file="$CASE_DIR/pid" --tmpdir="$CASE_DIR/tmp" --skip-networking --skip-name-resolve \
-		--innodb-buffer-pool-size=8M --innodb-log-file-size=8M --innodb-log-buffer-size=2M \
-		--aria-pagecache-buffer-size=8M --key-buffer-size=1M --performance-schema=off "$@"
-	server=$!
-	wait_until "$label" 180 sql -e 'select 1' || { tail -n 20 "$CASE_DIR/server"; give_up "the server starts"; }
-}
-stop() { # LABEL
-	local status=0
-	kill "$server"
-	wait "$server" || status=$?
-	same "$1" 0 "$status"
-}
 
 install_database() { # LABEL DIRECTORY
 	permitted "$1: mariadb-install-db" "${as_mysql[@]}" mariadb-install-db --no-defaults --datadir="$2" \
@@ -83,13 +58,6 @@ rm -rf "$plain"
 
 # ---------------------------------------------------------------- the same in a guard point
 
-cant() { # LABEL COMMAND...: a program is refused with the kernel's words
-	local label=$1 status=0
-	shift
-	OUTPUT=$("$@" 2>&1 >/dev/null) || status=$?
-	if [ $status != 0 ] && [[ $OUTPUT == *"ermission denied"* ]]; then _holds "$label"
-	else _fails "$label" "'$*' ended with $status" "$OUTPUT"; fi
-}
 # Everything with content is TAKA, and nothing of it can be read.
 sealed() { # LABEL
 	local bad
