@@ -107,7 +107,7 @@ check:	## install what is missing, build, run every test; ends with "N passed, N
 	@$(MAKE) --no-print-directory tests
 	tests/run $(SUITES)
 
-check-kernels:	## the cases in a VM on 5.10, 6.1, 6.12 and 7.x, as a table
+check-kernels:	## the cases and random verdicts in a VM on 5.10, 6.1, 6.12 and 7.x, as a table
 	tests/deps build test
 	@$(MAKE) --no-print-directory tests
 	tests/vm/kernels
