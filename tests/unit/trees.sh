@@ -302,7 +302,7 @@ rm -rf race && mkdir race && seq 1000 > race/f
 check 'without exchange' strace -o trace -e trace=renameat2 -e inject=renameat2:error=EINVAL "$tk" encrypt --key-file key --key-id k race/f
 check 'without exchange: done' is_taka race/f
 check 'without exchange: tried' grep -q RENAME_EXCHANGE.*INJECTED trace
-truncate -s 8M race/large && enc 0 race/large
+head -c 8M /dev/urandom > race/large && enc 0 race/large
 { strace -o trace -e trace=pwrite64 -e inject=pwrite64:signal=KILL:when=3 "$tk" decrypt --key-file key race/large; } 2> err
 check 'killed: written to' test "$(grep -c ^pwrite64 trace)" = 3
 check 'killed: nothing left' no_temp
