@@ -147,7 +147,7 @@ _Static_assert(sizeof(struct tk_process) == 224, "tk_process");
 /* A systemd unit as a policy names it; see tk_unit_of(). */
 #define TK_MAX_UNITS 4096 /* each generation */
 #define TK_UNIT_MAX 64	  /* bytes of a name with its terminator and one to spare: longer ones are no member's */
-#define TK_UNIT_DEPTH 32  /* control groups from a process to the root, that included; deeper: in no unit */
+#define TK_UNIT_DEPTH 32  /* control groups from a process to the root, that included; deeper: unknown, which denies */
 struct tk_unit_name {
 	__u32 generation;
 	char name[TK_UNIT_MAX];
@@ -212,6 +212,7 @@ struct tk_request {
 
 /* The single value of map `control`. */
 struct tk_control {
+	__u32 abi;	     /* TK_ABI of whoever loaded: first for ever, so that every version finds it */
 	__u32 generation;    /* the policy in force; 0: none, nothing is guarded */
 	__u32 ready;	     /* 1: the agent has recovered and answers opens */
 	__u32 agent;	     /* its process id (tgid, initial pid namespace); 0: none */
@@ -224,9 +225,10 @@ struct tk_control {
 	 */
 	__u32 adopting;
 	__u32 has_units;     /* bit per slot: the generation names units, so control groups must be looked at */
+	__u32 pad;
 	struct tk_inode command; /* takakrypt-bpf itself, for key_op; all zero: not known */
 };
-_Static_assert(sizeof(struct tk_control) == 48, "tk_control");
+_Static_assert(sizeof(struct tk_control) == 56, "tk_control");
 
 enum tk_view {
 	TK_VIEW_NONE = 0, /* no contents: directories, devices, sockets */

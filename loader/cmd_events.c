@@ -200,7 +200,7 @@ static int from_ring(enum form form, bool follow)
 	if (err == -ENOENT)
 		return tk_fail("read", "the events", "no policy is loaded", "`takakrypt-bpf load` one");
 	if (err)
-		return tk_fail_err("read", "the events", err);
+		return tk_fail("read", "the events", tk_kernel_strerror(err), NULL);
 	if (!tk_policy_load(TK_POLICY_FILE, &ring.compiled, &problems))
 		tk_places_find(ring.compiled, &ring.places, &problems);
 	tk_problems_free(&problems);

@@ -97,7 +97,7 @@ int cmd_reload(int argc, char **argv)
 	if (err == -ENOENT)
 		return tk_fail("reload", argv[optind], "no policy is loaded", "use `takakrypt-bpf load`");
 	if (err)
-		return tk_fail_err("reload: open", TK_BPFFS_DIR, err);
+		return tk_fail("reload", argv[optind], tk_kernel_strerror(err), NULL);
 	/* It must look at guard points to find their inodes. */
 	tk_kernel_set_loader(kernel, getpid());
 	code = swap(kernel, argv[optind]);

@@ -140,12 +140,14 @@ static void print_agent(const cJSON *agent)
 	}
 }
 
-static bool is_loaded(bool *ret_has_times)
+static bool is_loaded(bool *ret_has_times, bool *ret_foreign)
 {
 	struct tk_kernel *kernel;
+	int err = tk_kernel_open(&kernel);
 
-	if (tk_kernel_open(&kernel))
-		return false;
+	*ret_foreign = err == -EPROTONOSUPPORT;
+	if (err)
+		return *ret_foreign;
 	*ret_has_times = tk_kernel_has_times(kernel);
 	tk_kernel_close(kernel);
 	return true;
@@ -165,7 +167,7 @@ static cJSON *no_agent(bool has_times)
 static int status(bool json)
 {
 	_cleanup_json_ cJSON *request = cJSON_CreateObject(), *answer = NULL;
-	bool has_times = false, loaded = is_loaded(&has_times), ready;
+	bool has_times = false, foreign, loaded = is_loaded(&has_times, &foreign), ready;
 	int err = -ENOMEM;
 
 	if (request && cJSON_AddStringToObject(request, "verb", verb))
@@ -183,7 +185,9 @@ static int status(bool json)
 			return tk_fail_err("print", "the status", err);
 		return ready ? TK_EXIT_DONE : TK_EXIT_FAILED;
 	}
-	printf("programs     %s\n", loaded ? "loaded" : "not loaded: nothing is guarded");
+	printf("programs     %s\n", foreign  ? tk_kernel_strerror(-EPROTONOSUPPORT)
+				    : loaded ? "loaded"
+					     : "not loaded: nothing is guarded");
 	if (!strcmp(text(answer, "state"), "none"))
 		printf("agent        none%s\n", loaded ? ": contents of guarded files cannot be opened" : "");
 	else

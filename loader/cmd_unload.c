@@ -65,9 +65,10 @@ static bool left_open(void)
 {
 	struct tk_kernel *kernel;
 	bool left;
+	int err = tk_kernel_open(&kernel);
 
-	if (tk_kernel_open(&kernel))
-		return false; /* half loaded: there never was an agent */
+	if (err)
+		return err == -EPROTONOSUPPORT; /* cannot be told; otherwise half loaded: there never was an agent */
 	left = tk_kernel_any_open(kernel);
 	tk_kernel_close(kernel);
 	return left;

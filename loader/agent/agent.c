@@ -187,8 +187,7 @@ static int begin(struct tk_agent *agent, const struct tk_agent_options *options,
 			      control);
 	err = tk_kernel_open(&agent->kernel);
 	if (err)
-		return refuse(ready_fd, err, "the kernel programs are not loaded (%s); load a policy first",
-			      tk_strerror(err));
+		return refuse(ready_fd, err, "cannot use the kernel programs: %s", tk_kernel_strerror(err));
 	err = tk_fanotify_open(agent);
 	if (err)
 		return refuse(ready_fd, err, "this kernel gives no fanotify permission events: %s",

@@ -97,8 +97,8 @@ static char *groups_of(const struct tk_event *event)
 	return found && same && count < TK_MAX_GROUPS ? strdup(list) : NULL;
 }
 
-/* The unit of a control group's path, as bpf/unit.bpf.h finds it; "": none.  Below a namespace of its own:
- * NULL. */
+/* The unit of a control group's path, as bpf/unit.bpf.h finds it; "": none.  NULL: below a namespace of its
+ * own, or too deep. */
 static const char *unit_of(char *path)
 {
 	unsigned int depth = 1; /* the root */
@@ -108,7 +108,9 @@ static const char *unit_of(char *path)
 		return NULL;
 	for (const char *p = path; *p; p++)
 		depth += *p == '/';
-	while (depth <= TK_UNIT_DEPTH && *name == '/') {
+	if (depth > TK_UNIT_DEPTH)
+		return NULL;
+	while (*name == '/') {
 		char *end = strchrnul(name + 1, '/');
 		size_t len = (size_t)(end - name - 1);
 		bool slice = len >= strlen("x.slice") - 1 && len + 1 < TK_UNIT_MAX &&

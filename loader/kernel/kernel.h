@@ -47,8 +47,13 @@ struct tk_why {
 
 /* Opens, loads and pins programs and maps; attaches nothing.  -EEXIST when one is loaded already. */
 int tk_kernel_load(struct tk_kernel **ret_kernel, struct tk_why *ret_why);
-/* Opens the maps of the loaded one by their pins.  -ENOENT when none is loaded. */
+/*
+ * Opens the maps of the loaded one by their pins.  -ENOENT when none is loaded, -EPROTONOSUPPORT when the maps are
+ * those of a version with which this one does not agree on what they hold.
+ */
 int tk_kernel_open(struct tk_kernel **ret_kernel);
+/* Why it failed, and what to do where that is not plain. */
+const char *tk_kernel_strerror(int err);
 void tk_kernel_close(struct tk_kernel *kernel); /* leaves everything pinned in force */
 
 /*

@@ -159,6 +159,7 @@ int tk_kernel_load(struct tk_kernel **ret_kernel, struct tk_why *ret_why)
 		tk_why_set(ret_why, "cannot pin the maps below %s: %s", TK_BPFFS_DIR, strerror(-err));
 		goto fail_pinned;
 	}
+	kernel->control->abi = TK_ABI;
 	*ret_kernel = kernel;
 	return 0;
 
@@ -223,6 +224,8 @@ int tk_kernel_open(struct tk_kernel **ret_kernel)
 		goto fail;
 	}
 	err = tk_kernel_map_control(kernel);
+	if (!err && kernel->control->abi != TK_ABI)
+		err = -EPROTONOSUPPORT;
 	if (err)
 		goto fail;
 	*ret_kernel = kernel;
@@ -230,6 +233,18 @@ int tk_kernel_open(struct tk_kernel **ret_kernel)
 fail:
 	tk_kernel_close(kernel);
 	return err;
+}
+
+const char *tk_kernel_strerror(int err)
+{
+	switch (err) {
+	case -ENOENT:
+		return "no policy is loaded";
+	case -EPROTONOSUPPORT:
+		return "another version of takakrypt-bpf has loaded them: `unload` with that one, then `load`";
+	default:
+		return strerror(-err);
+	}
 }
 
 /* Removes every file in a directory of bpffs, then the directory. */

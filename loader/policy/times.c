@@ -85,8 +85,9 @@ void tk_times_now(const struct tk_compiled *compiled, struct tk_times_now *ret_n
 {
 	struct timespec real, boot;
 
-	clock_gettime(CLOCK_REALTIME, &real);
+	/* In this order: what passes in between, a suspended machine's hours even, makes the answer hold shorter. */
 	clock_gettime(CLOCK_BOOTTIME, &boot);
+	clock_gettime(CLOCK_REALTIME, &real);
 	memset(ret_now, 0, sizeof(*ret_now));
 	tk_times_at(compiled, real.tv_sec, &ret_now->holding, ret_next);
 	ret_now->until = UINT64_MAX;

@@ -119,6 +119,22 @@ cp "$CASE_DIR/key.1" "$KEY"
 load
 reads "with the right key" "$TEXT" app open-read "$G/wrong"
 
+# Programs of a version with other maps: nothing is written into those.
+control() { bpftool -j map lookup pinned /sys/fs/bpf/takakrypt/control key 0 0 0 0 | jq -r '.value[]'; }
+put_control() { bpftool map update pinned /sys/fs/bpf/takakrypt/control key 0 0 0 0 value "$@"; }
+mapfile -t CONTROL < <(control)
+put_control $((CONTROL[0] ^ 1)) "${CONTROL[@]:1}"
+mapfile -t foreign < <(control)
+ends_with "reload" 1 "$TK" reload "$good"
+check "says why" grep -q "another version of takakrypt-bpf has loaded them" <<<"$OUTPUT"
+"$TK" status >"$CASE_DIR/status"
+check "status says it, too" grep -q "^programs .*another version" "$CASE_DIR/status"
+same "nothing has changed" "${foreign[*]}" "$(control | xargs)"
+refused "and guards on" EACCES stranger open-read "$G/file"
+put_control "${CONTROL[@]}"
+permitted "reload, of the same version" "$TK" reload "$good"
+reads "as before" "$TEXT" app open-read "$G/wrong"
+
 # A full disk.
 head -c 3000000 /dev/urandom >"$O/large.0"
 chmod 644 "$O/large.0"
