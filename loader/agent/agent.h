@@ -109,6 +109,7 @@ struct tk_volume {
 	bool marked;		   /* opens on it reach the agent, but for those through ignored mounts */
 	atomic_bool recovered;	   /* what an earlier agent left is done with or in the table */
 	uint32_t vault_generation; /* that the kernel programs know the vault in */
+	atomic_bool litter;	   /* a draft could not be removed: see tk_vault_tidy() */
 	char *point;		   /* mount point it was cloned of, for people */
 	struct tk_volume *next;
 };
@@ -177,7 +178,7 @@ struct tk_record {
 
 /* A record in the making, under a temporary name; gone unless committed. */
 struct tk_draft {
-	int vault; /* borrowed */
+	struct tk_volume *volume; /* borrowed */
 	int fd;
 	char name[TK_RECORD_NAME];
 };
@@ -197,7 +198,8 @@ void tk_draft_drop(struct tk_draft *draft);
 /* One durable write: state and times as they are in the struct. */
 int tk_record_rewrite(struct tk_volume *volume, struct tk_record *record);
 int tk_record_payload(const struct tk_volume *volume, const struct tk_record *record); /* fd, or -errno */
-int tk_record_remove(struct tk_volume *volume, const struct tk_record *record);
+int tk_record_unlink(struct tk_volume *volume, const struct tk_record *record);
+int tk_record_remove(struct tk_volume *volume, const struct tk_record *record); /* and durably */
 /* -EBADMSG: not a whole record.  -ENODATA: one whose making was cut short and that never mattered. */
 int tk_record_read(const struct tk_volume *volume, const char *name, struct tk_record *ret_record);
 
@@ -241,6 +243,7 @@ struct tk_file {
 	bool has_record;
 	bool must_encrypt; /* whether it was written to is not known */
 	bool unsure;	   /* the record on disk may be in the other state: a rewrite failed */
+	bool unsynced;	   /* its record has come or gone, but a crash could undo that: a sync failed */
 	struct tk_record record;
 	struct tk_opener *waiting; /* oldest first */
 	unsigned int attempts;	   /* failed tries to seal, for the back-off */
@@ -467,6 +470,8 @@ int tk_capability_restore(int fd, const struct tk_capability *kept);
 
 /* recover.c, sweep.c */
 int tk_recover(struct tk_agent *agent, struct tk_volume *volume);
+/* Removes drafts that nobody is writing and that could not be removed when they were dropped. */
+void tk_vault_tidy(struct tk_volume *volume);
 void *tk_sweep_thread(void *agent);
 uint64_t tk_sweep_ask(struct tk_agent *agent);
 uint64_t tk_sweep_done(struct tk_agent *agent);

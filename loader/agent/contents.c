@@ -57,20 +57,53 @@ static struct tk_record record_for(const struct tk_file *file, enum tk_record_st
 	};
 }
 
+/* A change in the vault that could not be made durable when it was made. */
+static int sync_vault(struct tk_file *file)
+{
+	if (file->unsynced && fsync(file->volume->vault))
+		return -errno;
+	file->unsynced = false;
+	return 0;
+}
+
+/* May be called again after a failure. */
+static int forget_record(struct tk_file *file)
+{
+	if (file->has_record) {
+		int err = tk_record_unlink(file->volume, &file->record);
+
+		if (err)
+			return err;
+		file->has_record = false;
+		/* A raw view may write the file next, and that must not be undone by a record that comes back. */
+		file->unsynced = file->unsynced || !file->record.fresh;
+	}
+	return sync_vault(file);
+}
+
+/* Gives the draft its name.  It may have got it, and be the file's record, when the sync after it failed. */
+static int commit(struct tk_file *file, struct tk_draft *draft, struct tk_record *record, bool durable)
+{
+	int err = tk_draft_commit(draft, record, durable, file->has_record);
+
+	if (draft->fd < 0) {
+		file->record = *record;
+		file->has_record = true;
+		file->unsynced = err;
+	}
+	return err;
+}
+
 /*
  * The file is what it shall be while nobody has it open: forget the record, then the state.  In that order:
  * once the state is SEALED the raw view may write, and a record that came back would undo that.
  */
 static int sealed(struct tk_agent *agent, struct tk_file *file)
 {
-	int err;
+	int err = forget_record(file);
 
-	if (file->has_record) {
-		err = tk_record_remove(file->volume, &file->record);
-		if (err)
-			return err;
-	}
-	file->has_record = false;
+	if (err)
+		return err;
 	file->writable = false;
 	file->unsure = false;
 	file->must_encrypt = false;
@@ -112,11 +145,11 @@ int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file)
 		err = set_state(agent, file, TK_OPEN);
 		return err ? err : -EAGAIN;
 	}
-	if (file->unsure) {
+	err = sync_vault(file);
+	if (!err && file->unsure)
 		err = turn_record(file, TK_RESTORE);
-		if (err)
-			return err;
-	}
+	if (err)
+		return err;
 	file->state = TK_SEALING; /* the kernel may have UNSEALING: the same to everybody but this table */
 	payload = tk_record_payload(file->volume, &file->record);
 	if (payload < 0)
@@ -161,11 +194,7 @@ static int begin_plain(struct tk_agent *agent, struct tk_file *file, const struc
 		return 0; /* nothing can be written to it either */
 	if (err)
 		return err;
-	err = tk_draft_commit(&draft, &record, !record.fresh, file->has_record);
-	if (draft.fd < 0) { /* it has its name, whatever the sync said */
-		file->record = record;
-		file->has_record = true;
-	}
+	err = commit(file, &draft, &record, !record.fresh);
 	if (err)
 		return err;
 	file->writable = true;
@@ -190,12 +219,7 @@ static int keep_ciphertext(struct tk_agent *agent, struct tk_file *file, int fd,
 	err = tk_contents_copy(fd, 0, draft.fd, TK_PAYLOAD, record.payload_size);
 	if (err)
 		return err;
-	err = tk_draft_commit(&draft, &record, true, file->has_record);
-	if (draft.fd < 0) {
-		file->record = record;
-		file->has_record = true;
-	}
-	return err;
+	return commit(file, &draft, &record, true);
 }
 
 /* Step 3: each record of the payload is authenticated before it is written (tk_decrypt_fd). */
@@ -362,10 +386,8 @@ static int encrypt_to_record(struct tk_agent *agent, struct tk_file *file, int f
 				    NULL, NULL, &record.payload_size);
 	if (err)
 		return err;
-	err = tk_draft_commit(&draft, &record, true, file->has_record);
+	err = commit(file, &draft, &record, true);
 	if (draft.fd < 0) {
-		file->record = record;
-		file->has_record = true;
 		file->writable = false;
 		file->unsure = false;
 	}
@@ -466,9 +488,7 @@ int tk_contents_seal(struct tk_agent *agent, struct tk_file *file)
 	if (!err || file->state != before)
 		return err;
 	/* The file was not touched.  Found plaintext has no record: the raw view may write it next. */
-	if (before == TK_SEALED && file->has_record && !tk_record_remove(file->volume, &file->record))
-		file->has_record = false;
-	if (set_state(agent, file, before))
+	if ((before == TK_SEALED && forget_record(file)) || set_state(agent, file, before))
 		file->state = TK_SEALING;
 	return err;
 }

@@ -202,10 +202,10 @@ int tk_draft_new(struct tk_volume *volume, struct tk_draft *ret_draft)
 
 	if (err)
 		return err;
-	draft.vault = volume->vault;
+	draft.volume = volume;
 	/* Names left by an earlier agent of the same process id are swept away by recovery. */
 	snprintf(draft.name, sizeof(draft.name), "tmp-%d-%u", getpid(), counter++);
-	draft.fd = openat(draft.vault, draft.name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	draft.fd = openat(volume->vault, draft.name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (draft.fd < 0)
 		return -errno;
 	*ret_draft = draft;
@@ -216,7 +216,8 @@ void tk_draft_drop(struct tk_draft *draft)
 {
 	if (draft->fd < 0)
 		return;
-	unlinkat(draft->vault, draft->name, 0);
+	if (unlinkat(draft->volume->vault, draft->name, 0))
+		atomic_store(&draft->volume->litter, true);
 	tk_fd_close(&draft->fd);
 }
 
@@ -225,7 +226,7 @@ int tk_draft_commit(struct tk_draft *draft, struct tk_record *record, bool durab
 	struct {
 		struct slot first, second;
 	} block = {};
-	int err;
+	int err, vault = draft->volume->vault;
 
 	assert(durable || !record->payload_size);
 	record->sequence = 1;
@@ -237,12 +238,12 @@ int tk_draft_commit(struct tk_draft *draft, struct tk_record *record, bool durab
 	if (durable && fsync(draft->fd))
 		return -errno;
 	/* A record nobody knows of is one that recovery could not use: it may be the only copy of a file. */
-	if (renameat2(draft->vault, draft->name, draft->vault, record->name, replace ? 0 : RENAME_NOREPLACE))
+	if (renameat2(vault, draft->name, vault, record->name, replace ? 0 : RENAME_NOREPLACE))
 		return -errno;
 	tk_fd_close(&draft->fd);
 	/* From here on the name may be durable, whatever the sync says; the caller treats it as being there.
 	 */
-	if (durable && fsync(draft->vault))
+	if (durable && fsync(vault))
 		return -errno;
 	return 0;
 }
@@ -272,10 +273,17 @@ int tk_record_payload(const struct tk_volume *volume, const struct tk_record *re
 	return fd < 0 ? -errno : fd;
 }
 
+int tk_record_unlink(struct tk_volume *volume, const struct tk_record *record)
+{
+	return unlinkat(volume->vault, record->name, 0) && errno != ENOENT ? -errno : 0;
+}
+
 int tk_record_remove(struct tk_volume *volume, const struct tk_record *record)
 {
-	if (unlinkat(volume->vault, record->name, 0) && errno != ENOENT)
-		return -errno;
+	int err = tk_record_unlink(volume, record);
+
+	if (err)
+		return err;
 	/* A raw view may write the file next, and that must not be undone by a record that comes back. */
 	if (!record->fresh && fsync(volume->vault))
 		return -errno;

@@ -22,6 +22,7 @@
 #include "loader/agent/agent.h"
 
 #define ASIDE "damaged-"
+#define DRAFT "tmp-"
 
 /* Device numbers change from boot to boot on some filesystems, and the name is made of one. */
 static int name_anew(struct tk_volume *volume, struct tk_record *record, const struct tk_inode *inode)
@@ -131,7 +132,7 @@ static int recover_name(struct tk_agent *agent, struct tk_volume *volume, const 
 	struct tk_record record;
 	int err;
 
-	if (!strncmp(name, "tmp-", 4)) {
+	if (!strncmp(name, DRAFT, strlen(DRAFT))) {
 		unlinkat(volume->vault, name, 0); /* never became a record: the file was not touched */
 		return 0;
 	}
@@ -188,6 +189,29 @@ static int list(struct tk_volume *volume, char ***ret_names, size_t *ret_count)
 	*ret_names = names;
 	*ret_count = count;
 	return err;
+}
+
+void tk_vault_tidy(struct tk_volume *volume)
+{
+	char **names = NULL;
+	size_t count = 0;
+	bool litter;
+
+	if (!atomic_exchange(&volume->litter, false))
+		return;
+	litter = list(volume, &names, &count);
+	for (size_t i = 0; i < count; i++) {
+		/* One that is being written is open; one that becomes a record meanwhile has another name. */
+		TK_AUTO_FD fd = strncmp(names[i], DRAFT, strlen(DRAFT)) ? -1
+									: openat(volume->vault, names[i], O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+		if (fd >= 0 && tk_nobody_has(fd) && unlinkat(volume->vault, names[i], 0) && errno != ENOENT)
+			litter = true;
+		free(names[i]);
+	}
+	free(names);
+	if (litter)
+		atomic_store(&volume->litter, true);
 }
 
 int tk_recover(struct tk_agent *agent, struct tk_volume *volume)

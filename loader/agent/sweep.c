@@ -196,6 +196,8 @@ static void sweep(struct tk_agent *agent)
 		int fd;
 
 		walk.root = &roots[i];
+		if (walk.root->volume)
+			tk_vault_tidy(walk.root->volume);
 		if (!walk.root->volume || !walk.root->recipe.algorithm)
 			continue; /* its policy encrypts nothing */
 		fd = tk_handle_open(walk.root->volume, &walk.root->handle,
