@@ -98,7 +98,7 @@ $(B)/tests/probe: $(wildcard tests/vm/probe*.c) tests/vm/probe.h
 	@echo "  TEST  $@"
 	$(Q)$(CC) -static -O2 -std=gnu17 -Wall -Wextra -Werror -o $@ $(filter %.c,$^)
 
-.PHONY: tests deps check check-kernels demo fuzz bench-crypto bench-scale install clean help vmlinux.h
+.PHONY: tests deps check check-kernels check-crash demo fuzz bench-crypto bench-scale install clean help vmlinux.h
 tests: $(BIN) $(UNIT) $(SANITIZED) $(B)/tests/probe $(B)/tests/token_shim.so $(if $(DIFF_SRC),$(B)/tests/differential)
 
 deps:
@@ -113,6 +113,10 @@ check-kernels:	## the cases and random verdicts in a VM on 5.10, 6.1, 6.12 and 7
 	tests/deps build test
 	@$(MAKE) --no-print-directory tests
 	tests/vm/kernels
+
+check-crash:	## the agent killed, starved or cut off at every step, as a table; TK_SPARSE=10 for a tenth of it
+	tests/deps build test
+	tests/agent/run.sh --crash
 
 demo:	## the main job as a transcript, here or in a throw-away VM
 	tests/deps build test

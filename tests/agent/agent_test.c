@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * tests/agent/agent_test.c - the agent at work on real filesystems, beside a fake
- * kernel half.  Usage: agent_test [--quick|--defences] [FILESYSTEM...]; as root.  --quick crashes nothing,
- * --defences does nothing but that.
+ * kernel half.  Usage: agent_test [--quick|--defences|--crash|--crash-sample] [FILESYSTEM...]; as root.
+ * --quick crashes nothing, --defences does nothing but that; --crash is the crash matrix.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +21,7 @@
 #include "tests/agent/crash_test.h"
 #include "tests/agent/defence_test.h"
 #include "tests/agent/marks_test.h"
+#include "tests/agent/matrix.h"
 #include "tests/agent/rig.h"
 
 static void test_read_cycle(struct rig *rig)
@@ -422,29 +423,35 @@ static void test_work(const char *fs)
 	rig_down(&rig);
 }
 
-enum extent {
+enum part {
 	ALL,
 	QUICK,
 	DEFENCES,
+	CRASH,
+	CRASH_SAMPLE,
 };
+static const char *const part_names[] = {"", "--quick", "--defences", "--crash", "--crash-sample"};
 
-static void test_filesystem(const char *fs, enum extent extent)
+static void test_filesystem(const char *fs, enum part part)
 {
-	if (extent != DEFENCES)
+	if (part != DEFENCES)
 		test_work(fs);
 	marks_tests(fs);
 	defence_tests(fs);
 	journal_tests(fs);
 	load_tests(fs);
-	if (extent == ALL)
+	if (part == ALL)
 		crash_tests(fs);
 }
 
 int main(int argc, char **argv)
 {
 	static const char *const all[] = {"ext4", "xfs", "btrfs"};
-	enum extent extent = ALL;
-	int first = 1;
+	static const struct extent whole = {.faults = 8, .kills = 16, .cuts = 2, .large = true},
+				   sample = {.faults = 400, .kills = 300, .cuts = 150};
+	const char *const *fs = all;
+	enum part part = ALL;
+	size_t count = 3;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc == 5 && !strcmp(argv[1], "agent")) {
@@ -458,19 +465,24 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	if (argc > 1 && !strncmp(argv[1], "--", 2)) {
-		extent = !strcmp(argv[1], "--quick")	  ? QUICK
-			 : !strcmp(argv[1], "--defences") ? DEFENCES
-							  : ALL;
-		first = 2;
-		if (extent == ALL) {
+		for (part = CRASH_SAMPLE; part && strcmp(argv[1], part_names[part]); part--)
+			;
+		if (!part) {
 			printf("%s: unknown\n", argv[1]);
 			return 2;
 		}
+		argc--;
+		argv++;
 	}
-	for (int i = first; i < argc; i++)
-		test_filesystem(argv[i], extent);
-	for (size_t i = 0; argc == first && i < 3; i++)
-		test_filesystem(all[i], extent);
+	if (argc > 1) {
+		fs = (const char *const *)argv + 1;
+		count = (size_t)argc - 1;
+	}
+	if (part >= CRASH)
+		check(crash_matrix(fs, count, part == CRASH ? &whole : &sample), "the crash matrix");
+	else
+		for (size_t i = 0; i < count; i++)
+			test_filesystem(fs[i], part);
 	printf("%d passed, %d failed\n", passed, failed);
 	return failed ? 1 : 0;
 }

@@ -11,7 +11,8 @@
  * TK_UPTIME=S is how long ago the machine was booted, as the agent sees it, and
  * TK_RECORDS_AGE=S how much older than they are the records of the journal look.
  * TK_CORES=N is how many the machine has.
- * What a test changes while the agent runs is in struct fake_shared.
+ * What a test changes while the agent runs is in struct fake_shared; struct fake_fault there makes one step
+ * fail, or all from one on, or the agent die at it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,11 +43,68 @@ static int dies_now(void)
 	return at && atomic_fetch_add(&steps, 1) + 1 == at;
 }
 
-void fake_step(void);
-void fake_step(void)
+/* What a step can fail of, besides that the agent can die there. */
+enum {
+	NEEDS_ROOM = 1,
+	DOES_IO = 2,
+	NEEDS_MEMORY = 4,
+	CHANGES_NOTHING = 8, /* so it is no place to die */
+};
+
+static int fails_of(enum fault_kind kind, int needs)
 {
-	if (dies_now())
+	switch (kind) {
+	case FAULT_FULL:
+		return needs & NEEDS_ROOM ? ENOSPC : 0;
+	case FAULT_IO:
+		return needs & DOES_IO ? EIO : 0;
+	case FAULT_MEMORY:
+		return needs & NEEDS_MEMORY ? ENOMEM : 0;
+	case FAULT_NONE:
+		return 0;
+	default:
+		return needs & CHANGES_NOTHING ? 0 : -1;
+	}
+}
+
+/* 0: nothing happens; -1: it dies here; else an errno. */
+static int fault(int needs)
+{
+	struct fake_fault *fault = fake_shared ? &fake_shared->fault : NULL;
+	int what = fault ? fails_of(fault->kind, needs) : 0;
+	uint32_t step;
+
+	if (!what)
+		return 0;
+	step = atomic_fetch_add(&fault->steps, 1) + 1;
+	if (fault->lasting ? step < fault->at : step != fault->at)
+		return 0;
+	fault->fired++;
+	return what;
+}
+
+static int step(int needs)
+{
+	int what = fault(needs);
+
+	if (what < 0 || (!(needs & CHANGES_NOTHING) && dies_now()))
 		kill(getpid(), SIGKILL);
+	return what;
+}
+
+static bool failed(int needs)
+{
+	int err = step(needs);
+
+	if (err)
+		errno = err;
+	return err;
+}
+
+int fake_step(void);
+int fake_step(void)
+{
+	return -step(NEEDS_MEMORY);
 }
 
 static int full(void)
@@ -60,20 +118,76 @@ static int full(void)
 	return at && atomic_fetch_add(&writes, 1) + 1 >= at && until && access(until, F_OK);
 }
 
-#define PLAIN(ret, name, params, args)     \
-	ret __real_##name params;          \
-	ret __wrap_##name params;          \
-	ret __wrap_##name params           \
-	{                                  \
-		fake_step();               \
-		return __real_##name args; \
+#define PLAIN(ret, name, needs, params, args) \
+	ret __real_##name params;             \
+	ret __wrap_##name params;             \
+	ret __wrap_##name params              \
+	{                                     \
+		if (failed(needs))            \
+			return -1;            \
+		return __real_##name args;    \
 	}
 
-PLAIN(int, fdatasync, (int fd), (fd))
-PLAIN(int, ftruncate64, (int fd, off_t size), (fd, size))
-PLAIN(int, futimens, (int fd, const struct timespec *times), (fd, times))
-PLAIN(int, renameat, (int a, const char *b, int c, const char *d), (a, b, c, d))
-PLAIN(int, unlinkat, (int a, const char *b, int c), (a, b, c))
+PLAIN(int, fdatasync, DOES_IO, (int fd), (fd))
+PLAIN(int, ftruncate64, DOES_IO | NEEDS_MEMORY, (int fd, off_t size), (fd, size))
+PLAIN(int, futimens, DOES_IO, (int fd, const struct timespec *times), (fd, times))
+PLAIN(int, renameat2, DOES_IO | NEEDS_ROOM | NEEDS_MEMORY,
+      (int a, const char *b, int c, const char *d, unsigned int flags), (a, b, c, d, flags))
+PLAIN(int, fsetxattr, DOES_IO | NEEDS_ROOM, (int a, const char *b, const void *c, size_t d, int e),
+      (a, b, c, d, e))
+
+#define MEMORY(name, params, args)                          \
+	void *__real_##name params;                         \
+	void *__wrap_##name params;                         \
+	void *__wrap_##name params                          \
+	{                                                   \
+		if (failed(NEEDS_MEMORY | CHANGES_NOTHING)) \
+			return NULL;                        \
+		return __real_##name args;                  \
+	}
+
+MEMORY(malloc, (size_t size), (size))
+MEMORY(calloc, (size_t n, size_t size), (n, size))
+MEMORY(realloc, (void *old, size_t size), (old, size))
+
+/* Opening for reading can fail as well, but changes nothing. */
+static bool opening(int flags)
+{
+	return failed(DOES_IO | NEEDS_MEMORY | (flags & O_CREAT ? NEEDS_ROOM : CHANGES_NOTHING));
+}
+
+int __real_openat64(int dir, const char *path, int flags, mode_t mode);
+int __wrap_openat64(int dir, const char *path, int flags, ...);
+int __wrap_openat64(int dir, const char *path, int flags, ...)
+{
+	va_list args;
+	mode_t mode;
+
+	va_start(args, flags);
+	mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
+	va_end(args);
+	return opening(flags) ? -1 : __real_openat64(dir, path, flags, mode);
+}
+
+int __real_open64(const char *path, int flags, mode_t mode);
+int __wrap_open64(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...)
+{
+	va_list args;
+	mode_t mode;
+
+	va_start(args, flags);
+	mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
+	va_end(args);
+	return opening(flags) ? -1 : __real_open64(path, flags, mode);
+}
+
+ssize_t __real_pread64(int fd, void *buf, size_t len, off_t offset);
+ssize_t __wrap_pread64(int fd, void *buf, size_t len, off_t offset);
+ssize_t __wrap_pread64(int fd, void *buf, size_t len, off_t offset)
+{
+	return failed(DOES_IO | CHANGES_NOTHING) ? -1 : __real_pread64(fd, buf, len, offset);
+}
 
 int __real_ioctl(int fd, unsigned long request, void *arg);
 int __wrap_ioctl(int fd, unsigned long request, ...);
@@ -85,18 +199,24 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 	va_start(args, request);
 	arg = va_arg(args, void *);
 	va_end(args);
-	fake_step();
-	return __real_ioctl(fd, request, arg);
+	return failed(DOES_IO | NEEDS_ROOM) ? -1 : __real_ioctl(fd, request, arg);
 }
 
 ssize_t __real_pwrite64(int fd, const void *buf, size_t len, off_t offset);
 ssize_t __wrap_pwrite64(int fd, const void *buf, size_t len, off_t offset);
 ssize_t __wrap_pwrite64(int fd, const void *buf, size_t len, off_t offset)
 {
-	if (dies_now()) {
-		if (wanted("TK_CRASH_HALF"))
+	int what = fault(DOES_IO | NEEDS_ROOM | NEEDS_MEMORY);
+
+	if (dies_now() || what < 0) {
+		if (wanted("TK_CRASH_HALF") || (what < 0 && fake_shared->fault.kind == FAULT_HALF))
 			__real_pwrite64(fd, buf, len / 2, offset);
 		kill(getpid(), SIGKILL);
+	}
+	if (what) { /* as a disk does that fills up, or fails, in the middle */
+		__real_pwrite64(fd, buf, len / 2, offset);
+		errno = what;
+		return -1;
 	}
 	if (full()) {
 		errno = ENOSPC;
@@ -107,11 +227,26 @@ ssize_t __wrap_pwrite64(int fd, const void *buf, size_t len, off_t offset)
 	return __real_pwrite64(fd, buf, len, offset);
 }
 
+int __real_unlinkat(int dir, const char *name, int flags);
+int __wrap_unlinkat(int dir, const char *name, int flags);
+int __wrap_unlinkat(int dir, const char *name, int flags)
+{
+	if (failed(DOES_IO))
+		return -1;
+	if (fake_shared && fake_shared->unremovable) {
+		fake_shared->unremoved++;
+		errno = EIO;
+		return -1;
+	}
+	return __real_unlinkat(dir, name, flags);
+}
+
 int __real_fallocate64(int fd, int mode, off_t offset, off_t len);
 int __wrap_fallocate64(int fd, int mode, off_t offset, off_t len);
 int __wrap_fallocate64(int fd, int mode, off_t offset, off_t len)
 {
-	fake_step();
+	if (failed(DOES_IO | NEEDS_ROOM))
+		return -1;
 	if (full()) {
 		errno = ENOSPC;
 		return -1;
@@ -125,7 +260,8 @@ int __wrap_fsync(int fd)
 {
 	struct stat st;
 
-	fake_step();
+	if (failed(DOES_IO))
+		return -1;
 	if (fake_shared && fake_shared->unsyncable && !fstat(fd, &st) &&
 	    st.st_ino == fake_shared->unsyncable) {
 		errno = EIO;

@@ -237,15 +237,15 @@ static bool refused(struct fake_shared *shared, enum tk_file_state state)
 	       atomic_compare_exchange_strong(&shared->refusals, &left, left - 1);
 }
 
-extern void fake_step(void); /* a place to die: crash_points.c */
+extern int fake_step(void); /* a place to die, or to fail: crash_points.c */
 
 int tk_kernel_set_state(struct tk_kernel *kernel, const struct tk_inode *inode, enum tk_file_state state)
 {
 	struct fake_file *file = file_get(kernel, inode);
+	int err = fake_step();
 
-	fake_step();
-	if (!file)
-		return -ENOMEM;
+	if (err || !file)
+		return err ?: -ENOMEM;
 	if (refused(kernel->shared, state))
 		return -EIO;
 	if (state == TK_UNSEALING && file->raw)

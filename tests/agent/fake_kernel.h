@@ -27,6 +27,24 @@ struct fake_file {
 	uint8_t handle[128];
 };
 
+/* What happens at a step of the agent: a call that changes something, or asks for memory. */
+enum fault_kind {
+	FAULT_NONE,
+	FAULT_KILL,
+	FAULT_HALF, /* a write gets half way first */
+	FAULT_FULL, /* ENOSPC: of what needs room */
+	FAULT_IO,   /* EIO: of what reads or changes the disk */
+	FAULT_MEMORY,
+};
+
+struct fake_fault {
+	_Atomic uint32_t kind;	/* enum fault_kind; set last: from then on steps are counted */
+	_Atomic uint32_t steps; /* that this kind can happen at */
+	uint32_t at;		/* the first is 1 */
+	bool lasting;		/* at all later ones as well */
+	_Atomic uint32_t fired;
+};
+
 struct fake_shared {
 	struct tk_control control;
 	_Atomic uint32_t file_count, place_count;
@@ -42,10 +60,13 @@ struct fake_shared {
 	_Atomic uint64_t unsyncable;		 /* number of the inode whose fsync fails with EIO */
 	_Atomic bool no_verdicts;		 /* nothing is decided, as if the programs were switched off */
 	_Atomic bool full;			 /* writes fail with ENOSPC */
+	_Atomic bool unremovable;		 /* unlinkat fails with EIO */
+	_Atomic uint32_t unremoved;		 /* so often it did */
 	_Atomic uint64_t gate;	  /* files of at least this size wait in SEALING and UNSEALING */
 	_Atomic uint32_t at_gate; /* how many do */
 	_Atomic uint32_t seals;	  /* changes to SEALING so far */
 	_Atomic uint64_t written; /* bytes the agent has written so far */
+	struct fake_fault fault;
 };
 
 /* NULL in the tests' own process. */

@@ -2,7 +2,8 @@
 /*
  * tests/agent/journal_test.c - two journals of one filesystem: one at its root, one in a
  * directory that was all the agent could see of it for a while.  No file is ever
- * recovered from one of them while the other has the last word on it.
+ * recovered from one of them while the other has the last word on it.  And one that
+ * cannot be written to for a while.
  */
 #include "tests/agent/defence_test.h"
 
@@ -134,10 +135,43 @@ static void test_not_a_journal(struct narrow *narrow)
 	agent_kill(rig);
 }
 
+/* What could not be done in the vault is done later, by the agent that runs. */
+static void test_vault_in_trouble(struct rig *rig)
+{
+	struct stat vault;
+	int fd;
+
+	if (!check(agent_start(rig, NULL) && write_new(in(rig, "t"), SIZE, 1) && agent_settle(rig) &&
+			   !fstatat(rig->below, ".takakrypt", &vault, 0),
+		   "%s: set up for trouble", rig->fs))
+		return;
+	fd = open(in(rig, "t"), O_RDONLY | O_CLOEXEC);
+	check(fd >= 0 && plain_now(rig, fd) && !journal_empty(rig), "%s: t open", rig->fs);
+	rig->shared->unsyncable = vault.st_ino;
+	close(fd);
+	check(WAIT_FOR(journal_empty(rig)), "%s: its record is removed", rig->fs);
+	check(state_of(rig, "t") == TK_SEALING, "%s: but not durably, so nobody is let in", rig->fs);
+	rig->shared->unsyncable = 0;
+	check(agent_settle(rig) && state_of(rig, "t") == TK_SEALED && !compare(rig, in(rig, "t"), SIZE, 1) &&
+		      agent_settle(rig),
+	      "%s: it is sealed when that can be made durable", rig->fs);
+
+	rig->shared->unremovable = rig->shared->full = true;
+	check(!write_new(in(rig, "t"), SIZE, 2) && rig->shared->unremoved && !journal_empty(rig),
+	      "%s: a draft stays", rig->fs);
+	rig->shared->unremovable = rig->shared->full = false;
+	check(agent_settle(rig) && is_taka(rig, "t") && no_records(rig), "%s: and is removed later", rig->fs);
+	agent_stop(rig);
+}
+
 void journal_tests(const char *fs)
 {
 	struct narrow narrow = {};
 	struct rig rig;
+
+	if (check(rig_up(&rig, fs, 320), "%s: set up for a journal", fs))
+		test_vault_in_trouble(&rig);
+	rig_down(&rig);
 
 	if (check(rig_up(&rig, fs, 320), "%s: set up for journals", fs)) {
 		if (check(narrow_up(&narrow, &rig), "%s: a mount of a directory", fs)) {

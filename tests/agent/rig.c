@@ -6,7 +6,6 @@
 #include "tests/agent/rig.h"
 
 #include <errno.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -16,7 +15,6 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "loader/agent/agent.h"
@@ -115,26 +113,12 @@ void rig_unmount(struct rig *rig)
 		usleep(20000);
 }
 
-bool rig_up(struct rig *rig, const char *fs, unsigned int megabytes)
+/* The kernel half's memory, and a policy. */
+static bool share(struct rig *rig)
 {
 	char path[128];
 	int fd;
 
-	*rig = (struct rig){.fs = fs, .below = -1};
-	snprintf(rig->dir, sizeof(rig->dir), "/tmp/tk-agent-test.XXXXXX");
-	if (!mkdtemp(rig->dir))
-		return false;
-	snprintf(rig->mount, sizeof(rig->mount), "%s/mnt", rig->dir);
-	snprintf(rig->inner, sizeof(rig->inner), "guard");
-	snprintf(rig->guard, sizeof(rig->guard), "%s/guard", rig->mount);
-	snprintf(rig->other, sizeof(rig->other), "%s/other", rig->mount);
-	snprintf(rig->control, sizeof(rig->control), "%s/control", rig->dir);
-	mkdir(rig->mount, 0755);
-	chmod(rig->dir, 0755);
-	snprintf(path, sizeof(path), "%s/image", rig->dir);
-	if (!run("truncate -s %uM %s && mkfs.%s -q %s >/dev/null 2>&1", megabytes, path, fs, path) ||
-	    !rig_mount(rig, path))
-		return false;
 	mkdir(rig->guard, 0755);
 	mkdir(rig->other, 0755);
 	rig_policy(rig);
@@ -144,8 +128,47 @@ bool rig_up(struct rig *rig, const char *fs, unsigned int megabytes)
 		return false;
 	rig->shared = mmap(NULL, sizeof(*rig->shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	close(fd);
+	if (rig->shared == MAP_FAILED) {
+		rig->shared = NULL;
+		return false;
+	}
 	rig->shared->control.generation = 1;
-	return rig->shared != MAP_FAILED;
+	return true;
+}
+
+static bool make_dir(struct rig *rig, const char *fs)
+{
+	*rig = (struct rig){.fs = fs, .below = -1};
+	snprintf(rig->dir, sizeof(rig->dir), "%s/tk-agent-test.XXXXXX", getenv("TMPDIR") ?: "/tmp");
+	if (!mkdtemp(rig->dir))
+		return false;
+	snprintf(rig->mount, sizeof(rig->mount), "%s/mnt", rig->dir);
+	snprintf(rig->inner, sizeof(rig->inner), "guard");
+	snprintf(rig->guard, sizeof(rig->guard), "%s/guard", rig->mount);
+	snprintf(rig->other, sizeof(rig->other), "%s/other", rig->mount);
+	snprintf(rig->control, sizeof(rig->control), "%s/control", rig->dir);
+	mkdir(rig->mount, 0755);
+	return !chmod(rig->dir, 0755);
+}
+
+bool rig_up(struct rig *rig, const char *fs, unsigned int megabytes)
+{
+	char image[128];
+
+	if (!make_dir(rig, fs))
+		return false;
+	snprintf(image, sizeof(image), "%s/image", rig->dir);
+	return run("truncate -s %uM %s && mkfs.%s -q %s >/dev/null 2>&1", megabytes, image, fs, image) &&
+	       rig_mount(rig, image) && share(rig);
+}
+
+bool rig_up_on_disk(struct rig *rig, const char *fs, unsigned int megabytes)
+{
+	if (!make_dir(rig, fs))
+		return false;
+	rig->disk = disk_new(rig->dir, (uint64_t)megabytes << 20);
+	return rig->disk && run("mkfs.%s -q %s >/dev/null 2>&1", fs, rig->disk->image) &&
+	       rig_mount(rig, rig->disk->image) && share(rig);
 }
 
 void rig_down(struct rig *rig)
@@ -154,8 +177,11 @@ void rig_down(struct rig *rig)
 	rig_unmount(rig);
 	if (failed)
 		run("sort %s/log | uniq -c | sort -rn | head -20", rig->dir);
+	if (rig->disk)
+		disk_free(rig->disk);
 	run("rm -rf --one-file-system %s", rig->dir);
-	munmap(rig->shared, sizeof(*rig->shared));
+	if (rig->shared)
+		munmap(rig->shared, sizeof(*rig->shared));
 }
 
 void kernel_forget(struct rig *rig)
@@ -190,7 +216,7 @@ static void become_agent(const struct rig *rig, const char *environment, int rea
 	_exit(127);
 }
 
-bool agent_start(struct rig *rig, const char *environment)
+static bool start(struct rig *rig, const char *environment, bool quietly)
 {
 	char line[640] = "";
 	int pipes[2];
@@ -208,10 +234,20 @@ bool agent_start(struct rig *rig, const char *environment)
 	close(pipes[0]);
 	if (n > 0 && !strcmp(line, "ready\n"))
 		return true;
-	if (n > 0)
+	if (n > 0 && !quietly)
 		printf("agent: %s", line);
 	agent_kill(rig);
 	return false;
+}
+
+bool agent_start(struct rig *rig, const char *environment)
+{
+	return start(rig, environment, false);
+}
+
+bool agent_start_quietly(struct rig *rig)
+{
+	return start(rig, NULL, true);
 }
 
 void agent_kill(struct rig *rig)
@@ -235,7 +271,7 @@ bool agent_stop(struct rig *rig)
 	return status == 0;
 }
 
-static bool settle_once(struct rig *rig)
+bool rig_ask_to_settle(const struct rig *rig)
 {
 	cJSON *request = cJSON_CreateObject(), *answer = NULL;
 	bool ok;
@@ -257,224 +293,25 @@ static bool settle_once(struct rig *rig)
  */
 bool agent_settle(struct rig *rig)
 {
-	if (!settle_once(rig))
+	if (!rig_ask_to_settle(rig))
 		return false;
 	usleep(3000);
-	return settle_once(rig);
+	return rig_ask_to_settle(rig);
 }
 
-/* ---------------------------------------------------------------- files */
-
-const char *in(const struct rig *rig, const char *name)
+/* An orphan waits for the answer. */
+void rig_ask_for_sweep(const struct rig *rig)
 {
-	static char paths[4][256];
-	static unsigned int next;
-	char *path = paths[next++ % 4];
+	pid_t pid;
 
-	snprintf(path, sizeof(paths[0]), "%s/%s", rig->guard, name);
-	return path;
-}
-
-int below(const struct rig *rig, const char *name)
-{
-	char path[256];
-
-	snprintf(path, sizeof(path), "%s/%s", rig->inner, name);
-	return openat(rig->below, path, O_RDONLY | O_CLOEXEC | O_NOATIME);
-}
-
-bool is_taka(const struct rig *rig, const char *name)
-{
-	char magic[4] = "";
-	int fd = below(rig, name);
-	bool good = fd >= 0 && read(fd, magic, 4) == 4 && !memcmp(magic, "TAKA", 4);
-
-	if (fd >= 0)
-		close(fd);
-	return good;
-}
-
-bool record_of(const struct rig *rig, const char *name, struct tk_record *ret_record)
-{
-	struct tk_volume volume = {
-		.vault = openat(rig->below, ".takakrypt", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-	DIR *dir = volume.vault < 0 ? NULL : fdopendir(volume.vault);
-	int fd = below(rig, name);
-	struct dirent *entry;
-	bool found = false;
-	struct stat st;
-
-	while (fd >= 0 && !fstat(fd, &st) && dir && !found && (entry = readdir(dir)))
-		found = entry->d_name[0] != '.' && !tk_record_read(&volume, entry->d_name, ret_record) &&
-			ret_record->inode.ino == st.st_ino;
-	if (dir)
-		closedir(dir);
-	if (fd >= 0)
-		close(fd);
-	return found;
-}
-
-uint32_t state_of(const struct rig *rig, const char *name)
-{
-	uint32_t state = TK_SEALED;
-	int fd = below(rig, name);
-	struct stat st;
-
-	if (fd < 0)
-		return UINT32_MAX;
-	if (!fstat(fd, &st))
-		for (uint32_t i = 0; i < rig->shared->file_count; i++) /* the newest file of that number */
-			if (rig->shared->files[i].inode.ino == st.st_ino)
-				state = rig->shared->files[i].state;
-	close(fd);
-	return state;
-}
-
-long status_number(const struct rig *rig, const char *group, const char *name)
-{
-	cJSON *request = cJSON_CreateObject(), *answer = NULL;
-	const cJSON *at, *number;
-	long value = -1;
-
-	cJSON_AddStringToObject(request, "verb", "status");
-	if (!tk_client_ask(rig->control, request, &answer)) {
-		at = group ? cJSON_GetObjectItem(answer, group) : answer;
-		number = cJSON_GetObjectItem(at, name);
-		if (cJSON_IsNumber(number))
-			value = (long)number->valuedouble;
-	}
-	cJSON_Delete(request);
-	cJSON_Delete(answer);
-	return value;
-}
-
-bool no_records(const struct rig *rig)
-{
-	int fd = openat(rig->below, ".takakrypt", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *entry;
-	bool none = dir;
-
-	while (dir && (entry = readdir(dir)))
-		if (entry->d_name[0] != '.') {
-			printf("record left: %s\n", entry->d_name);
-			none = false;
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		if (!fork()) {
+			close_range(STDOUT_FILENO, ~0u, 0); /* nothing stays open because of it */
+			rig_ask_to_settle(rig);
 		}
-	if (dir)
-		closedir(dir);
-	return none;
-}
-
-bool plain_now(const struct rig *rig, int fd)
-{
-	struct stat st;
-
-	if (fstat(fd, &st))
-		return false;
-	for (uint32_t i = rig->shared->file_count; i-- > 0;) /* the newest file of that number */
-		if (rig->shared->files[i].inode.ino == st.st_ino)
-			return rig->shared->files[i].state == TK_OPEN ||
-			       rig->shared->files[i].state == TK_OPEN_READ;
-	return false;
-}
-
-bool snapshot(const struct rig *rig, const char *name, struct snapshot *ret)
-{
-	int fd = below(rig, name);
-	struct snapshot s = {};
-
-	if (fd < 0 || fstat(fd, &s.st))
-		return false;
-	s.size = (size_t)s.st.st_size;
-	s.bytes = malloc(s.size + 1);
-	if (!s.bytes || pread(fd, s.bytes, s.size, 0) != (ssize_t)s.size)
-		return false;
-	s.xattr_size = fgetxattr(fd, "user.note", s.xattr, sizeof(s.xattr));
-	close(fd);
-	*ret = s;
-	return true;
-}
-
-bool same_snapshot(const struct snapshot *a, const struct snapshot *b)
-{
-	return a->size == b->size && !memcmp(a->bytes, b->bytes, a->size) && a->st.st_ino == b->st.st_ino &&
-	       a->st.st_mode == b->st.st_mode && a->st.st_uid == b->st.st_uid &&
-	       a->st.st_gid == b->st.st_gid && a->st.st_nlink == b->st.st_nlink &&
-	       a->st.st_mtim.tv_sec == b->st.st_mtim.tv_sec &&
-	       a->st.st_mtim.tv_nsec == b->st.st_mtim.tv_nsec && a->xattr_size == b->xattr_size &&
-	       (a->xattr_size <= 0 || !memcmp(a->xattr, b->xattr, (size_t)a->xattr_size));
-}
-
-void snapshot_free(struct snapshot *s)
-{
-	free(s->bytes);
-	*s = (struct snapshot){};
-}
-
-/* struct vfs_cap_data, revision 2. */
-static const uint8_t capability[20] = {1, 0, 0, 2, 0, 0x20};
-
-bool set_capability(const char *path)
-{
-	return !setxattr(path, "security.capability", capability, sizeof(capability), 0);
-}
-
-bool has_capability(const char *path)
-{
-	uint8_t found[64];
-
-	return getxattr(path, "security.capability", found, sizeof(found)) == sizeof(capability) &&
-	       !memcmp(found, capability, sizeof(capability));
-}
-
-void fill(uint8_t *buf, size_t size, unsigned int seed)
-{
-	uint32_t x = seed * 2654435761u + 1;
-
-	for (size_t i = 0; i < size; i++) {
-		x = x * 1664525u + 1013904223u;
-		buf[i] = (uint8_t)(x >> 24);
+		_exit(0);
 	}
-}
-
-bool write_new(const char *path, size_t size, unsigned int seed)
-{
-	uint8_t *buf = malloc(size + 1);
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-	bool good;
-
-	fill(buf, size, seed);
-	good = fd >= 0 && write(fd, buf, size) == (ssize_t)size;
-	if (fd >= 0)
-		close(fd);
-	free(buf);
-	return good;
-}
-
-int compare(const struct rig *rig, const char *path, size_t size, unsigned int seed)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC), result = -1;
-	uint8_t *got, *want;
-	const char *why = "";
-	struct stat st;
-
-	if (fd < 0)
-		return errno;
-	got = malloc(size + 1);
-	want = malloc(size + 1);
-	fill(want, size, seed);
-	if (!plain_now(rig, fd))
-		why = "it is not there as plaintext";
-	else if (fstat(fd, &st) || (size_t)st.st_size != size)
-		why = "it has another size";
-	else if (read(fd, got, size + 1) != (ssize_t)size || memcmp(got, want, size))
-		why = "it has other bytes";
-	else
-		result = 0;
-	if (result)
-		printf("%s: %s\n", path, why);
-	free(got);
-	free(want);
-	close(fd);
-	return result;
+	waitpid(pid, NULL, 0);
 }

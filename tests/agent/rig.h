@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include "tests/agent/disk.h"
 #include "tests/agent/fake_kernel.h"
 
 struct rig {
@@ -24,6 +25,7 @@ struct rig {
 	int below; /* the filesystem's root, where opens reach no mark */
 	struct fake_shared *shared;
 	pid_t agent;
+	struct disk *disk; /* NULL: a plain file */
 };
 
 extern int passed, failed;
@@ -40,6 +42,8 @@ extern int passed, failed;
 bool check(bool good, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 bool rig_up(struct rig *rig, const char *fs, unsigned int megabytes);
+/* On a disk whose writes can be played again; false also where there is no FUSE. */
+bool rig_up_on_disk(struct rig *rig, const char *fs, unsigned int megabytes);
 void rig_down(struct rig *rig);
 bool rig_mount(struct rig *rig, const char *image);
 void rig_unmount(struct rig *rig);
@@ -47,10 +51,16 @@ void rig_unmount(struct rig *rig);
 /* Writes the policy anew, after guard or other were changed. */
 void rig_policy(const struct rig *rig);
 bool agent_start(struct rig *rig, const char *environment);
+bool agent_start_quietly(struct rig *rig); /* it is expected to refuse */
 void agent_kill(struct rig *rig);
 /* True when it ended by itself with code 0. */
 bool agent_stop(struct rig *rig);
 bool agent_settle(struct rig *rig);
+bool rig_ask_to_settle(const struct rig *rig); /* once: see agent_settle() */
+void rig_ask_for_sweep(const struct rig *rig); /* does not wait for it */
+/* Nothing lies in the journal, and the kernel knows of no file that is not sealed. */
+bool all_sealed(const struct rig *rig);
+bool journal_empty(const struct rig *rig); /* says nothing */
 /* The machine was switched off: nothing of the kernel's is left. */
 void kernel_forget(struct rig *rig);
 

@@ -2,7 +2,8 @@
 # Owns the building and running of the agent's tests: the real agent on loop-mounted filesystems, beside
 # a kernel half in user space.
 #
-# usage: tests/agent/run.sh [--quick|--defences] [FILESYSTEM...]      ext4 xfs btrfs; needs root and loop devices
+# usage: tests/agent/run.sh [--quick|--defences|--crash|--crash-sample] [FILESYSTEM...]
+#        ext4 xfs btrfs; needs root, loop devices, and for --crash /dev/fuse
 set -eu
 cd "$(dirname "$0")/../.."
 out=build/tests/agent
@@ -13,12 +14,18 @@ if [ "$(id -u)" != 0 ]; then
 fi
 # Calls that change something go through tests/agent/crash_points.c, which can let the agent die there.
 wrap=
-for name in fsync fdatasync ftruncate64 futimens renameat unlinkat ioctl pwrite64 clock_gettime fstatat64 fallocate64 sysconf send fanotify_mark; do
+for name in fsync fdatasync ftruncate64 futimens renameat2 unlinkat fsetxattr ioctl open64 openat64 pread64 pwrite64 \
+	fallocate64 malloc calloc realloc clock_gettime fstatat64 sysconf send fanotify_mark; do
 	wrap="$wrap -Wl,--wrap=$name"
 done
 # shellcheck disable=SC2086
 ${CC:-gcc} -std=gnu17 -O2 -g -Wall -Wextra -Wno-unused-parameter -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
 	${SANITIZE:+-fsanitize=$SANITIZE} -I. -Ibuild -o "$out/agent_test" \
 	tests/agent/*.c loader/agent/*.c loader/policy/*.c loader/kernel/places.c crypto/*.c \
-	$wrap $(pkg-config --cflags --libs p11-kit-1) -lcrypto -lcjson -lpthread
+	$wrap $(pkg-config --cflags --libs fuse3 p11-kit-1) -lcrypto -lcjson -lpthread
+[ -z "${TK_BUILD_ONLY:-}" ] || exit 0
+# Ten thousand crashes are too much to ask of a disk; what is durable is for the tests' own disk to say.
+case ${1:-} in
+--crash*) [ ! -d /dev/shm ] || export TMPDIR=/dev/shm ;;
+esac
 exec "$out/agent_test" "$@"
