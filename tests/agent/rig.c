@@ -95,7 +95,9 @@ static int clone_root(const char *path)
 
 bool rig_mount(struct rig *rig, const char *image)
 {
-	if (!run("mount -o loop %s %s", image, rig->mount))
+	/* The image before may still be mounted in a namespace somebody made meanwhile; its copy has the same
+	 * UUID. */
+	if (!run("mount -o loop%s %s %s", strcmp(rig->fs, "xfs") ? "" : ",nouuid", image, rig->mount))
 		return false;
 	rig->below = clone_root(rig->mount);
 	return rig->below >= 0;
