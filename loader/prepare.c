@@ -19,6 +19,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "loader/agent/agent.h"
 #include "loader/cmd.h"
 #include "loader/prepare.h"
 #include "loader/problems.h"
@@ -171,6 +172,60 @@ static int check_places(const char *verb, const struct tk_places *places)
 	return code;
 }
 
+static int by_path(const void *a, const void *b)
+{
+	return strcmp(((const struct tk_place *)a)->path, ((const struct tk_place *)b)->path);
+}
+
+/* The guard point that the path lies below, NULL: none, or it is one itself.  places: sorted by path. */
+static const struct tk_place *place_above(const struct tk_places *places, const char *path)
+{
+	_cleanup_free_ char *above = strdup(path);
+	struct tk_place key = {.path = above};
+	const struct tk_place *found = NULL;
+	char *slash;
+
+	if (above && bsearch(&key, places->items, places->count, sizeof(key), by_path))
+		return NULL;
+	while (above && !found && (slash = strrchr(above, '/')) && slash != above) {
+		*slash = '\0';
+		found = bsearch(&key, places->items, places->count, sizeof(key), by_path);
+	}
+	return found;
+}
+
+/*
+ * What is mounted inside a guard point has another root, so no walk upwards from there meets the guard point: it
+ * would be unguarded, and look as if it were not.  Once a policy is in force such mounts are refused (sb_mount).
+ */
+static int check_mounts(const char *verb, const struct tk_places *places)
+{
+	struct tk_places sorted = {calloc(places->count + 1, sizeof(*sorted.items)), places->count};
+	struct tk_mounts mounts = {0};
+	int code = TK_EXIT_DONE, err = sorted.items ? tk_mountinfo_read("/proc/self/mountinfo", &mounts) : -ENOMEM;
+
+	if (err) {
+		code = tk_fail_err(verb, "/proc/self/mountinfo", err);
+	} else if (places->count) {
+		memcpy(sorted.items, places->items, places->count * sizeof(*sorted.items));
+		qsort(sorted.items, sorted.count, sizeof(*sorted.items), by_path);
+	}
+	for (size_t i = 0; code == TK_EXIT_DONE && i < mounts.count; i++) {
+		const struct tk_place *above = place_above(&sorted, mounts.items[i].point);
+		char why[512];
+
+		if (!above)
+			continue;
+		snprintf(why, sizeof(why), "it is mounted inside the guard point %.300s and would not be guarded",
+			 above->path);
+		code = tk_fail(verb, mounts.items[i].point, why,
+			       "unmount it, or make it a guard point of its own");
+	}
+	tk_mountinfo_free(&mounts);
+	free(sorted.items);
+	return code;
+}
+
 static int check_keys(const char *verb, const struct tk_compiled *compiled)
 {
 	_cleanup_keyring_ struct tk_keyring *ring = NULL;
@@ -223,6 +278,8 @@ int tk_prepare(const char *verb, const char *path, struct tk_prepared *ret_prepa
 		code = check_keys(verb, prepared.compiled);
 	if (code == TK_EXIT_DONE)
 		code = check_places(verb, prepared.places);
+	if (code == TK_EXIT_DONE)
+		code = check_mounts(verb, prepared.places);
 	if (code != TK_EXIT_DONE) {
 		tk_prepared_free(&prepared);
 		return code;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * loader/agent/agent.h - what the files of the agent share: the filesystems it
- * works on, the table of files, the journal's records, and who calls whom.
+ * loader/agent/agent.h - what the files of the agent share, and who calls whom.
  *
  *	agent.c		birth, main loop, death
  *	policy.c	which policy it works by

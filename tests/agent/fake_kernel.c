@@ -92,6 +92,11 @@ int tk_kernel_set_times(struct tk_kernel *kernel, uint32_t generation, const str
 	return 0;
 }
 
+const char *tk_kernel_strerror(int err)
+{
+	return strerror(-err);
+}
+
 int tk_kernel_set_ready(struct tk_kernel *kernel, bool ready)
 {
 	kernel->shared->control.ready = ready;
