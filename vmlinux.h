@@ -53,17 +53,28 @@ struct qstr {
 	const unsigned char *name;
 };
 
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct file_system_type {
+	const char *name;
+};
+
 struct super_block {
 	dev_t s_dev;
+	struct file_system_type *s_type;
 	struct dentry *s_root;
 };
 
 struct inode {
 	umode_t i_mode;
+	kuid_t i_uid;
 	struct super_block *i_sb;
 	unsigned long i_ino;
 	u32 i_generation;
 	unsigned int i_nlink;
+	atomic_t i_writecount;
 	struct hlist_head i_dentry;
 };
 

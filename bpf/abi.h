@@ -139,10 +139,20 @@ _Static_assert(sizeof(struct tk_guard_point) == 144, "tk_guard_point");
 
 struct tk_process {
 	__u64 sets[TK_SET_WORDS];
+	__u64 digest_sets[TK_SET_WORDS]; /* besides, while map `digests` says that the contents are those named */
 	char path[TK_EXE_MAX];
 	char set_names[TK_NAME_MAX];
 };
-_Static_assert(sizeof(struct tk_process) == 224, "tk_process");
+_Static_assert(sizeof(struct tk_process) == 256, "tk_process");
+
+/* A process, by its address space, that has mapped code of a file that is not root's alone: map `foreign_code`. */
+#define TK_MAX_FOREIGN 65536
+struct tk_foreign_code {
+	struct tk_inode file; /* the first one */
+	__u32 pid;	      /* who mapped it: this process, or one that it was forked from */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct tk_foreign_code) == 24, "tk_foreign_code");
 
 /* A systemd unit as a policy names it; see tk_unit_of(). */
 #define TK_MAX_UNITS 4096 /* each generation */
@@ -225,7 +235,7 @@ struct tk_control {
 	 */
 	__u32 adopting;
 	__u32 has_units;     /* bit per slot: the generation names units, so control groups must be looked at */
-	__u32 pad;
+	__u32 has_digests;   /* bit per slot: the generation names digests, so writers of executables must be noticed */
 	struct tk_inode command; /* takakrypt-bpf itself, for key_op; all zero: not known */
 };
 _Static_assert(sizeof(struct tk_control) == 56, "tk_control");
@@ -325,7 +335,7 @@ _Static_assert(sizeof(struct tk_pending_open) == 40, "tk_pending_open");
 /* What reading iterator `identify` yields for each descriptor of the reading process. */
 struct tk_identified {
 	__u32 fd;
-	__u32 pad;
+	__u32 written; /* 1: somebody has it open for writing */
 	struct tk_inode inode;
 };
 _Static_assert(sizeof(struct tk_identified) == 24, "tk_identified");
@@ -348,6 +358,7 @@ enum tk_reason {
 	TK_NO_MEMORY,		 /* bookkeeping could not be allocated */
 	TK_SPLIT_VIEW,		 /* read and write are permitted in different views */
 	TK_FOREIGN_TRACER,	 /* ptrace by a process outside the member's sets */
+	TK_FOREIGN_CODE,	 /* it has mapped code that is not root's alone, which cost it sets; or: it does so now */
 	TK_REASON_COUNT
 };
 
@@ -372,14 +383,15 @@ struct tk_event {
 	__u32 gid; /* fsgid */
 	__u32 login_uid;
 	__u32 generation;
-	__u32 guard; /* tk_guard_point.id */
-	__u32 action; /* enum tk_action: one, or all that were asked for when none was judged; 0: ptrace */
+	__u32 guard; /* tk_guard_point.id; TK_NO_GUARD: outside, and the path begins at the root of its filesystem */
+	__u32 action; /* enum tk_action: one, or all that were asked for when none was judged; 0: ptrace, or a loss of sets */
 	__u32 mount; /* mount id */
 	__u16 rule; /* source index; TK_NO_RULE_INDEX when none */
 	__u8 effects;
 	__u8 reason; /* enum tk_reason */
 	__u8 mode; /* enum tk_mode: under TK_MONITOR and TK_LEARN a denial was recorded but not enforced */
-	__u8 pad[3];
+	__u8 foreign_code; /* 1: the process has mapped code that is not root's alone */
+	__u8 pad[2];
 	__s32 result; /* 0 or -errno given to the caller */
 	__u32 path_len; /* bytes of path in use */
 	char comm[TK_COMM_LEN];
@@ -390,6 +402,7 @@ struct tk_event {
 	char path[TK_EVENT_PATH];
 };
 #define TK_NO_RULE_INDEX 0xffff
+#define TK_NO_GUARD 0xffffffff
 
 struct tk_notice {
 	__u32 type; /* enum tk_event_type */

@@ -57,6 +57,7 @@ struct tk_access {
 	__u32 ready;
 	__u32 verdict;	  /* TK_VERDICT() of the last action judged */
 	__u32 mount;
+	__u32 lost;	  /* 1: foreign code has cost the task sets */
 };
 
 /* What tk_locate() answers. */

@@ -9,7 +9,18 @@
 
 #include "access.bpf.h"
 
+/* 1 since a member's child could not be noted in foreign_code: from then on nobody's integrity is known. */
+__u32 tk_integrity_unknown;
+
+/* Has the process with this address space mapped code that is not root's alone? */
+static __always_inline bool tk_has_foreign_code(__u64 mm)
+{
+	return *(volatile __u32 *)&tk_integrity_unknown || bpf_map_lookup_elem(&foreign_code, &mm);
+}
+
 #define TK_EVENT_DEPTH 24 /* components told; a deeper path is cut */
+
+#define TK_TO_THE_ROOT 0xffffffff /* of the filesystem */
 
 /* Names from the leaf upwards; see struct tk_event.path. */
 static __always_inline __u32 tk_event_path(struct tk_event *e, __u64 leaf, __u32 depth)
@@ -27,7 +38,7 @@ static __always_inline __u32 tk_event_path(struct tk_event *e, __u64 leaf, __u32
 
 		parent = BPF_CORE_READ(d, d_parent);
 		if (!parent || parent == d)
-			break;
+			return parent && depth == TK_TO_THE_ROOT ? used : TK_EVENT_PATH;
 		name = BPF_CORE_READ(d, d_name.name);
 		/* One register for the test and the use: 6.1's verifier forgets what it learnt of a copy on the stack. */
 		asm volatile("" : "+r"(at));
@@ -42,19 +53,16 @@ static __always_inline __u32 tk_event_path(struct tk_event *e, __u64 leaf, __u32
 	return TK_EVENT_PATH;
 }
 
-/* One decision, into the ring. `action` is one bit, `result` what the caller gets. */
-TK_GLOBAL int tk_tell(struct tk_access *a, __u32 action, int result)
+/* An event about the running task, of which the caller says the rest; NULL: there is no room. */
+static __always_inline struct tk_event *tk_event_begin(void)
 {
+	struct tk_event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct tk_event *e;
+	const struct cred *cred;
 	struct mm_struct *mm;
 	struct file *exe;
-	const struct cred *cred;
 	__u64 ids;
 
-	if (!a)
-		return 0;
-	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	if (!e) {
 		tk_count(TK_COUNT_EVENTS_DROPPED);
 		return 0;
@@ -64,7 +72,6 @@ TK_GLOBAL int tk_tell(struct tk_access *a, __u32 action, int result)
 	e->pid = ids >> 32;
 	e->tid = ids;
 	e->time_ns = bpf_ktime_get_boot_ns();
-	e->inode = a->inode;
 	__builtin_memset(&e->exe, 0, sizeof(e->exe));
 	mm = BPF_CORE_READ(task, mm);
 	exe = mm ? BPF_CORE_READ(mm, exe_file) : 0;
@@ -74,6 +81,23 @@ TK_GLOBAL int tk_tell(struct tk_access *a, __u32 action, int result)
 	e->uid = BPF_CORE_READ(cred, fsuid.val);
 	e->gid = BPF_CORE_READ(cred, fsgid.val);
 	e->login_uid = bpf_core_field_exists(task->loginuid) ? BPF_CORE_READ(task, loginuid.val) : (__u32)-1;
+	e->foreign_code = tk_has_foreign_code((__u64)mm);
+	__builtin_memset(e->pad, 0, sizeof(e->pad));
+	bpf_get_current_comm(e->comm, sizeof(e->comm));
+	return e;
+}
+
+/* One decision, into the ring. `action` is one bit, `result` what the caller gets. */
+TK_GLOBAL int tk_tell(struct tk_access *a, __u32 action, int result)
+{
+	struct tk_event *e;
+
+	if (!a)
+		return 0;
+	e = tk_event_begin();
+	if (!e)
+		return 0;
+	e->inode = a->inode;
 	e->generation = a->generation;
 	e->guard = a->guard;
 	e->action = action;
@@ -82,9 +106,7 @@ TK_GLOBAL int tk_tell(struct tk_access *a, __u32 action, int result)
 	e->effects = TK_VERDICT_EFFECTS(a->verdict);
 	e->reason = TK_VERDICT_REASON(a->verdict);
 	e->mode = a->mode;
-	__builtin_memset(e->pad, 0, sizeof(e->pad));
 	e->result = result;
-	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->path_len = tk_event_path(e, a->dentry, a->depth);
 	bpf_ringbuf_submit(e, 0);
 	return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * bpf/identity.bpf.h - who acts: the sets of the current task's user, groups and
- * executable in its unit (unit.bpf.h).  What cannot be determined is answered as such and denied.
+ * executable in its unit (unit.bpf.h), less what it has lost by what it has mapped.  What cannot be determined is answered as such and denied.
  *
  * The credentials are the task's own (real_cred), not those it may have borrowed:
  * overlayfs and io_uring personalities act under other people's by override_creds,
@@ -11,6 +11,7 @@
 #ifndef TK_IDENTITY_BPF_H
 #define TK_IDENTITY_BPF_H
 
+#include "audit.bpf.h"
 #include "unit.bpf.h"
 
 static __always_inline void tk_sets_add(__u64 *to, const __u64 *from)
@@ -68,59 +69,98 @@ static __always_inline struct inode *tk_exe_of(const struct task_struct *task)
 	return exe ? BPF_CORE_READ(exe, f_inode) : 0;
 }
 
-/* Sets of the executable of a task's memory, in whatever unit; none for kernel threads. */
-static __always_inline const struct tk_process *tk_process_of(const struct task_struct *task, __u32 generation)
+/* Those that a digest gives only count while the contents are what was measured. */
+static __always_inline void tk_add_process(const struct tk_process *process, bool measured, struct tk_set_bits *ret)
 {
-	struct inode *exe = tk_exe_of(task);
-	struct tk_inode_key key;
-	struct tk_inode inode;
-
-	if (!exe)
-		return 0;
-	tk_inode_read(&inode, (__u64)exe);
-	tk_inode_key(&key, generation, &inode);
-	return bpf_map_lookup_elem(&process_sets, &key);
+	if (!process)
+		return;
+	tk_sets_add(ret->sets, process->sets);
+	if (measured)
+		tk_sets_add(ret->sets, process->digest_sets);
 }
 
 /* Sets of an executable, with those it has in this unit alone, added to *ret. */
 TK_GLOBAL int tk_add_processes(__u64 exe, __u32 generation, __u32 unit, struct tk_set_bits *ret)
 {
-	const struct tk_process *process;
+	const struct tk_control *now = tk_control_now();
+	const __u32 *digest = 0;
 	struct tk_inode inode;
+	bool measured;
 	union { /* to be small on the stack */
 		struct tk_inode_key exe;
 		struct tk_unit_key member;
 	} key;
 
-	if (!exe || !ret)
+	if (!exe || !ret || !now)
 		return 0;
 	tk_inode_read(&inode, exe);
 	tk_inode_key(&key.exe, generation, &inode);
-	process = bpf_map_lookup_elem(&process_sets, &key.exe);
-	if (process)
-		tk_sets_add(ret->sets, process->sets);
+	if (now->has_digests & 1 << TK_SLOT(generation))
+		digest = bpf_map_lookup_elem(&digests, &key.exe);
+	measured = digest && *digest;
+	tk_add_process(bpf_map_lookup_elem(&process_sets, &key.exe), measured, ret);
 	if (!unit)
 		return 0;
 	key.member.generation = generation;
 	key.member.unit = unit;
 	key.member.exe = inode;
-	process = bpf_map_lookup_elem(&unit_members, &key.member);
-	if (process)
-		tk_sets_add(ret->sets, process->sets);
+	tk_add_process(bpf_map_lookup_elem(&unit_members, &key.member), measured, ret);
 	__builtin_memset(&key.member.exe, 0, sizeof(key.member.exe));
-	process = bpf_map_lookup_elem(&unit_members, &key.member);
-	if (process)
-		tk_sets_add(ret->sets, process->sets);
+	tk_add_process(bpf_map_lookup_elem(&unit_members, &key.member), false, ret);
 	return 0;
 }
 
 /*
- * Fills users and processes of a->request.  0, or 1 when they cannot be determined.
- * Who is being traced is no more than his tracer is: membership is what both have, in whatever unit.
+ * Sets that ask for integrity do not hold for who has mapped code that is not root's alone.  The child of a fork has
+ * the same mappings and a note of its own; execve begins with an address space of which there is none.
+ * True when some were dropped.
  */
+static __always_inline bool tk_drop_integrity_sets(__u64 *sets, __u64 mm, __u32 generation)
+{
+	__u32 slot = TK_SLOT(generation);
+	const struct tk_set_bits *integrity;
+
+	if (!tk_has_foreign_code(mm))
+		return false;
+	integrity = bpf_map_lookup_elem(&integrity_sets, &slot);
+	if (!integrity) { /* never: an array's element */
+		__builtin_memset(sets, 0, sizeof(*integrity));
+		return true;
+	}
+	if (!tk_sets_meet(sets, integrity->sets))
+		return false;
+	tk_sets_drop(sets, integrity->sets);
+	return true;
+}
+
+/* The sets that a task has by what it executes in this unit, less what it has lost by what it has mapped.  1: it has. */
+static __always_inline bool tk_task_sets(const struct task_struct *task, __u32 generation, __u32 unit,
+					 struct tk_set_bits *ret)
+{
+	tk_add_processes((__u64)tk_exe_of(task), generation, unit, ret);
+	return tk_drop_integrity_sets(ret->sets, (__u64)BPF_CORE_READ(task, mm), generation);
+}
+
+/*
+ * After tk_identify(), and not from within it because of the stack: who is being traced is no more than his tracer is.
+ * Membership is what both have, in whatever unit.
+ */
+TK_GLOBAL int tk_limit_to_tracer(struct tk_access *a)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct tk_set_bits tracer = {};
+
+	if (!a || !BPF_CORE_READ(task, ptrace))
+		return 0;
+	tk_task_sets(BPF_CORE_READ(task, parent), a->generation, 0, &tracer);
+	for (int i = 0; i < TK_SET_WORDS; i++)
+		a->request.processes[i] &= tracer.sets[i];
+	return 0;
+}
+
+/* Fills users and processes of a->request.  0, or 1 when they cannot be determined. */
 TK_GLOBAL int tk_identify(struct tk_access *a)
 {
-	const struct tk_process *tracer;
 	const struct tk_control *now;
 	struct task_struct *task;
 	struct tk_id_key key = {};
@@ -156,13 +196,7 @@ TK_GLOBAL int tk_identify(struct tk_access *a)
 	unit = tk_unit_named(now, task, a->generation);
 	if (unit < 0)
 		return 1;
-	tk_add_processes((__u64)tk_exe_of(task), a->generation, unit,
-			 (struct tk_set_bits *)a->request.processes);
-	if (BPF_CORE_READ(task, ptrace)) {
-		tracer = tk_process_of(BPF_CORE_READ(task, parent), a->generation);
-		for (int i = 0; i < TK_SET_WORDS; i++)
-			a->request.processes[i] &= tracer ? tracer->sets[i] : 0;
-	}
+	a->lost = tk_task_sets(task, a->generation, unit, (struct tk_set_bits *)a->request.processes);
 	return 0;
 }
 

@@ -73,18 +73,26 @@ static __always_inline bool tk_lets(const struct tk_access *a)
 	return a->mode == TK_MONITOR || a->mode == TK_LEARN;
 }
 
-/* Is the command at work, by its own will? */
-static __always_inline bool tk_is_command(const struct tk_control *now)
+/* Is the command what the running task executes? */
+static __always_inline bool tk_runs_command(const struct tk_control *now)
 {
-	const struct task_struct *task = bpf_get_current_task_btf();
-	struct inode *exe = tk_exe_of(task);
+	struct inode *exe = tk_exe_of(bpf_get_current_task_btf());
 	struct tk_inode inode;
 
-	if (!exe || !now || !now->command.ino || BPF_CORE_READ(task, ptrace))
+	if (!exe || !now || !now->command.ino)
 		return false;
 	tk_inode_read(&inode, (__u64)exe);
 	return inode.ino == now->command.ino && inode.dev == now->command.dev &&
 	       inode.igeneration == now->command.igeneration;
+}
+
+/* Is the command at work, by its own will? */
+static __always_inline bool tk_is_command(const struct tk_control *now)
+{
+	const struct task_struct *task = bpf_get_current_task_btf();
+
+	return tk_runs_command(now) && !BPF_CORE_READ(task, ptrace) &&
+	       !tk_has_foreign_code((__u64)BPF_CORE_READ(task, mm));
 }
 
 /* Who may `key_op` may through the command do all that its verbs need, on the bytes as stored.  1 or 0. */
@@ -120,6 +128,7 @@ TK_GLOBAL int tk_judge(struct tk_access *a, __u32 actions)
 		return tk_refuse(a, actions, TK_GUARD_STRUCTURE, -EACCES);
 	if (tk_identify(a))
 		return tk_refuse(a, actions, TK_IDENTITY_UNKNOWN, -EACCES);
+	tk_limit_to_tracer(a);
 	if (a->state != TK_STATE_DEAD) {
 		const struct tk_state *end = tk_state_at(a->request.slot, a->state);
 
@@ -141,6 +150,8 @@ TK_GLOBAL int tk_judge(struct tk_access *a, __u32 actions)
 		tk_count(TK_COUNT_DECISIONS);
 		if (!(effects & TK_PERMIT)) {
 			tk_count(TK_COUNT_DENIED);
+			if (a->lost) /* it may be why */
+				a->verdict = TK_VERDICT(effects, TK_FOREIGN_CODE, TK_VERDICT_RULE(a->verdict));
 			if (!tk_lets(a)) {
 				if (effects & TK_AUDIT)
 					tk_tell(a, action, -EACCES);

@@ -40,6 +40,10 @@ TK_HASH(user_sets, struct tk_id_key, struct tk_id_sets, TK_SLOTS * TK_MAX_MEMBER
 TK_HASH(group_sets, struct tk_id_key, struct tk_id_sets, TK_SLOTS * TK_MAX_MEMBERS);
 /* User sets with "login": "required". */
 TK_ARRAY(login_sets, struct tk_set_bits, TK_SLOTS);
+/* Process sets without "integrity": false. */
+TK_ARRAY(integrity_sets, struct tk_set_bits, TK_SLOTS);
+/* Executables named by digest.  1: it was measured, and nobody has opened it for writing since; 0: measure it anew. */
+TK_HASH(digests, struct tk_inode_key, __u32, TK_SLOTS *TK_MAX_MEMBERS);
 /*
  * Time sets that hold, by generation: the loader's for the beginning, then the agent's at each change; who is
  * late with those of an older policy finds no entry.  Without an agent they stay as they were.
@@ -68,6 +72,16 @@ TK_HASH(descriptions, __u64, struct tk_description, 1048576);
 /* truncate(2) under way, by thread: counted as an open of the file until notify_change() returns. */
 TK_HASH(truncations, __u32, struct tk_description, 65536);
 TK_HASH(pending_opens, __u32, struct tk_pending_open, 65536);
+/*
+ * By the address of the mm_struct.  Preallocated, so that only a full map makes insertion fail, not a moment without
+ * memory: a fork cannot be refused when it is known that the child is to be noted here.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, TK_MAX_FOREIGN);
+	__type(key, __u64);
+	__type(value, struct tk_foreign_code);
+} foreign_code SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

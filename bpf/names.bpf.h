@@ -17,7 +17,7 @@
 #ifndef TK_NAMES_BPF_H
 #define TK_NAMES_BPF_H
 
-#include "judge.bpf.h"
+#include "integrity.bpf.h"
 #include "views.bpf.h"
 
 /* Which argument holds the dentry: inode_setattr gained a first one in 6.9 (user space asks BTF). */
@@ -306,6 +306,8 @@ int inode_setattr(unsigned long long *ctx)
 	}
 	if (ret)
 		return tk_answer(ret);
+	if (attr->ia_valid & ATTR_SIZE)
+		tk_forget_digest((__u64)BPF_CORE_READ(dentry, d_inode));
 	if (tk_dentry_not_ours(dentry, now))
 		return 0;
 	/* ATTR_FORCE without a size: the kernel drops set-user-id bits because of a write it has asked about. */

@@ -7,20 +7,20 @@
 #ifndef TK_PROCESSES_BPF_H
 #define TK_PROCESSES_BPF_H
 
-#include "judge.bpf.h"
+#include "integrity.bpf.h"
 #include "views.bpf.h"
 
 #define PTRACE_MODE_ATTACH 2
 
-/* The sets that a task has, or will have when it executes `exe`.  False when they cannot be told. */
-static __always_inline bool tk_add_members(const struct tk_control *now, const struct task_struct *task, __u64 exe,
-					   struct tk_set_bits *ret)
+/* The sets that a task has.  False when they cannot be told. */
+static __always_inline bool tk_members(const struct tk_control *now, const struct task_struct *task,
+				       struct tk_set_bits *ret)
 {
 	int unit = tk_unit_named(now, task, now->generation);
 
 	if (unit < 0)
 		return false;
-	tk_add_processes(exe, now->generation, unit, ret);
+	tk_task_sets(task, now->generation, unit, ret);
 	return true;
 }
 
@@ -29,7 +29,7 @@ static __always_inline bool tk_may_trace(const struct tk_control *now, const str
 					 const struct tk_set_bits *member)
 {
 	struct tk_set_bits own = {};
-	bool inside = tk_add_members(now, tracer, (__u64)tk_exe_of(tracer), &own);
+	bool inside = tk_members(now, tracer, &own);
 
 	for (int i = 0; i < TK_SET_WORDS; i++)
 		inside &= !(member->sets[i] & ~own.sets[i]);
@@ -50,7 +50,7 @@ int BPF_PROG(ptrace_access_check, struct task_struct *child, unsigned int mode, 
 		return 0;
 	if ((now->agent && child->tgid == (int)now->agent) || (now->loader && child->tgid == (int)now->loader))
 		return -EPERM; /* the programs let it pass, and it holds the keys */
-	if (tk_add_members(now, child, (__u64)tk_exe_of(child), &member) &&
+	if (tk_members(now, child, &member) &&
 	    tk_may_trace(now, bpf_get_current_task_btf(), &member))
 		return 0;
 	tk_begin(&a, now);
@@ -67,15 +67,17 @@ int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
 	const struct tk_control *now = tk_control_now();
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct tk_set_bits member = {};
+	int unit;
 
 	if (ret)
 		return tk_answer(ret);
 	if (!now || !now->generation || !BPF_CORE_READ(task, ptrace))
 		return 0;
-	if (tk_add_members(now, task, (__u64)BPF_CORE_READ(bprm, file, f_inode), &member) &&
-	    tk_may_trace(now, BPF_CORE_READ(task, parent), &member))
-		return 0;
-	return -EPERM;
+	unit = tk_unit_named(now, task, now->generation);
+	if (unit < 0)
+		return -EPERM;
+	tk_add_processes((__u64)BPF_CORE_READ(bprm, file, f_inode), now->generation, unit, &member);
+	return tk_answer(tk_may_trace(now, BPF_CORE_READ(task, parent), &member) ? 0 : -EPERM);
 }
 
 #define PR_SET_MM 35
@@ -95,6 +97,16 @@ int BPF_PROG(task_prctl, int option, unsigned long arg2, unsigned long arg3, uns
 	    (arg2 == PR_SET_MM_EXE_FILE || arg2 == PR_SET_MM_MAP))
 		return -EPERM;
 	return 0; /* "not mine": the hook's own default, -ENOSYS, follows */
+}
+
+/* The address space is new, and what is executed is not mapped yet. */
+SEC("lsm/bprm_committed_creds")
+int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
+{
+	__u64 mm = (__u64)BPF_CORE_READ(bpf_get_current_task_btf(), mm);
+
+	bpf_map_delete_elem(&foreign_code, &mm);
+	return 0;
 }
 
 #define SIGNAL_GROUP_EXIT 4
@@ -172,6 +184,7 @@ int identify(struct bpf_iter__task_file *ctx)
 	if (!task || !file || task->tgid != (int)(bpf_get_current_pid_tgid() >> 32) || task->pid != task->tgid)
 		return 0;
 	it.fd = ctx->fd;
+	it.written = BPF_CORE_READ(file, f_inode, i_writecount.counter) > 0;
 	tk_inode_read(&it.inode, (__u64)BPF_CORE_READ(file, f_inode));
 	bpf_seq_write(ctx->meta->seq, &it, sizeof(it));
 	return 0;

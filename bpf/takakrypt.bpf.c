@@ -5,7 +5,8 @@
  *
  *	file_open		decides an open, counts it, leaves the verdict for the agent
  *	file_permission		decides each read and write anew: descriptors travel, policies change
- *	mmap_file, file_mprotect  decide mappings, which page faults never ask about
+ *	mmap_file, file_mprotect  decide mappings, which page faults never ask about; note foreign code
+ *	sched_process_fork, exit_mmap  keep that note with the address space
  *	file_receive		decides for who receives a descriptor
  *	file_ioctl(_compat)	lets through what is known to be harmless
  *	file_free_security	uncounts
@@ -21,6 +22,7 @@
  */
 #include "judge.bpf.h"
 #include "views.bpf.h"
+#include "integrity.bpf.h"
 #include "names.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -78,40 +80,49 @@ static __always_inline __u32 tk_open_actions(struct file *file)
 	return actions;
 }
 
-/*
- * Counts the description a->file, and if the agent will be asked leaves word for it under the thread's id.
- * A function of its own, for its stack.
- */
+/* The verdict for the agent, under the thread's id.  A function of its own, like the next one, for its stack. */
+TK_GLOBAL int tk_leave_word(struct tk_access *a, __u32 view)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct tk_pending_open pending = {};
+	struct file *file;
+
+	if (!a)
+		return -ENOMEM;
+	file = (struct file *)a->file;
+	pending.inode = a->inode;
+	pending.generation = a->generation;
+	pending.guard = a->guard;
+	pending.view = view;
+	pending.flags = BPF_CORE_READ(file, f_flags);
+	pending.description = a->file;
+	return bpf_map_update_elem(&pending_opens, &tid, &pending, BPF_ANY) ? -ENOMEM : 0;
+}
+
+/* Counts the description a->file, and if the agent will be asked leaves word for it. */
 TK_GLOBAL int tk_register(struct tk_access *a, __u32 view, bool ask)
 {
 	struct tk_description description = {};
-	struct tk_pending_open pending = {};
-	__u32 tid = bpf_get_current_pid_tgid();
-	struct tk_inode inode;
 	__u64 address;
 	int err;
 
 	if (!a)
 		return -ENOMEM;
 	address = a->file;
-	inode = a->inode;
-	description.inode = pending.inode = inode;
-	description.view = pending.view = view;
-	description.generation = pending.generation = a->generation;
-	description.tid = tid;
-	pending.guard = a->guard;
-	pending.flags = BPF_CORE_READ((struct file *)address, f_flags);
-	pending.description = address;
-	description.executing = !!(pending.flags & FMODE_EXEC_FLAG);
+	description.inode = a->inode;
+	description.view = view;
+	description.generation = a->generation;
+	description.tid = bpf_get_current_pid_tgid();
+	description.executing = !!(BPF_CORE_READ((struct file *)address, f_flags) & FMODE_EXEC_FLAG);
 	err = tk_view_enter(a, view);
 	if (err)
 		return tk_refuse(a, TK_DATA_READ, err == -EBUSY ? TK_OTHER_VIEW : TK_NO_MEMORY, err);
 	if (bpf_map_update_elem(&descriptions, &address, &description, BPF_ANY)) {
-		tk_view_leave(&inode, view);
+		tk_view_leave(&description.inode, view);
 		return tk_refuse(a, TK_DATA_READ, TK_NO_MEMORY, -ENOMEM);
 	}
 	/* From here on file_free_security undoes it. */
-	if (ask && bpf_map_update_elem(&pending_opens, &tid, &pending, BPF_ANY))
+	if (ask && tk_leave_word(a, view))
 		return tk_refuse(a, TK_DATA_READ, TK_NO_MEMORY, -ENOMEM);
 	return 0;
 }
@@ -127,6 +138,8 @@ int BPF_PROG(file_open, struct file *file, int ret)
 
 	if (ret)
 		return tk_answer(ret);
+	if (file->f_mode & FMODE_WRITE || file->f_flags & O_TRUNC)
+		tk_forget_digest((__u64)BPF_CORE_READ(file, f_inode));
 	if (tk_not_ours(inode, now))
 		return 0;
 	actions = tk_open_actions(file);
@@ -241,6 +254,15 @@ static __always_inline __u32 tk_map_actions(unsigned long prot, bool shared)
 	return actions;
 }
 
+/* After it has been permitted; what comes of it when somebody else refuses is only that the task knew no better. */
+static __always_inline int tk_map_code(struct file *file, unsigned long prot)
+{
+	if (!(prot & PROT_EXEC) || !tk_is_foreign(file))
+		return 0;
+	return tk_note_foreign((__u64)BPF_CORE_READ(file, f_inode), (__u64)BPF_CORE_READ(file, f_path.dentry),
+			       tk_has_integrity());
+}
+
 SEC("lsm/mmap_file")
 int BPF_PROG(mmap_file, struct file *file, unsigned long reqprot, unsigned long prot, unsigned long flags,
 	     int ret)
@@ -251,7 +273,8 @@ int BPF_PROG(mmap_file, struct file *file, unsigned long reqprot, unsigned long 
 		return tk_answer(ret);
 	if (!file)
 		return 0;
-	return tk_answer(tk_use(file, tk_map_actions(prot, type == MAP_SHARED || type == MAP_SHARED_VALIDATE)));
+	ret = tk_use(file, tk_map_actions(prot, type == MAP_SHARED || type == MAP_SHARED_VALIDATE));
+	return tk_answer(ret ? ret : tk_map_code(file, prot));
 }
 
 /*
@@ -273,9 +296,11 @@ int BPF_PROG(file_mprotect, struct vm_area_struct *vma, unsigned long reqprot, u
 	if (ret)
 		return tk_answer(ret);
 	file = vma->vm_file;
-	if (!file || (!(vma->vm_flags & VM_SHARED) && tk_own_image(file)))
+	if (!file)
 		return 0;
-	return tk_answer(tk_use(file, tk_map_actions(prot, vma->vm_flags & VM_SHARED)));
+	if (vma->vm_flags & VM_SHARED || !tk_own_image(file))
+		ret = tk_use(file, tk_map_actions(prot, vma->vm_flags & VM_SHARED));
+	return tk_answer(ret ? ret : tk_map_code(file, prot));
 }
 
 SEC("lsm/file_receive")

@@ -43,6 +43,7 @@ static const char help[] =
 	"    --process EXE      path of the executable; one that does not exist here is\n"
 	"                       judged by its path alone\n"
 	"    --unit UNIT        the systemd unit it runs in, instead of none that is named\n"
+	"    --foreign-code     it has mapped code of a file that is not root's alone\n"
 	"    --action ACTION    data_read, data_write, execute, list, create, delete, rename,\n"
 	"                       link, set_attr or key_op\n"
 	"    --at TIME          instead of now: 2026-11-21T09:30:00+07:00, or \"mon 09:30\", by the\n"
@@ -62,6 +63,7 @@ static const struct option options[] = {
 	{"login-uid", required_argument, NULL, 'l'},
 	{"process", required_argument, NULL, 'p'},
 	{"unit", required_argument, NULL, 'i'},
+	{"foreign-code", no_argument, NULL, 'f'},
 	{"action", required_argument, NULL, 'a'},
 	{"at", required_argument, NULL, 't'},
 	{"json", no_argument, NULL, 'j'},
@@ -154,7 +156,8 @@ static void print_miss(const struct tk_compiled *compiled, const struct tk_answe
 	const struct tk_rule *rule = miss->rule;
 
 	if (miss->action)
-		printf("        actions: %s is not among them\n", tk_action_name(action));
+		printf("        actions: %s is not among them\n",
+		       tk_action_name(answer->by_key_op ? TK_KEY_OP : action));
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		if (miss->dimensions & words[i].bit)
 			printf("        %s: %s\n", words[i].name,
@@ -162,6 +165,9 @@ static void print_miss(const struct tk_compiled *compiled, const struct tk_answe
 	}
 	if (miss->dimensions & TK_PROCESSES && asks_for_unit(compiled, rule))
 		puts("        processes: an entry counts only in its unit (--unit)");
+	if (miss->dimensions & TK_PROCESSES && answer->foreign_code &&
+	    sets_meet(rule->processes, compiled->integrity_sets.sets))
+		puts("        processes: a set asks for integrity, and code that is not root's alone is mapped");
 	if (miss->dimensions & TK_USERS && !answer->same_login && sets_meet(rule->users, compiled->login_sets.sets))
 		puts("        users: a set requires to be logged in as the user himself");
 }
@@ -182,6 +188,8 @@ static void print_subject(const struct tk_compiled *compiled, const struct reque
 	}
 	print_sets(" in process sets: ", answer->processes, compiled->process_sets,
 		   compiled->process_set_count);
+	if (answer->guarded && answer->by_key_op)
+		puts("             (this command: a rule permits key_op, and so all it does, as stored)");
 	if (!answer->exe_exists)
 		puts("             (not on this machine: judged by its path alone; entries with \"name\" or\n"
 		     "             \"sha256\" do not count)");
@@ -288,6 +296,7 @@ static int add_place(cJSON *object, const struct tk_compiled *compiled, const st
 
 	if (!cJSON_AddBoolToObject(object, "apply_key", effects & TK_APPLY_KEY) ||
 	    !cJSON_AddBoolToObject(object, "audit", effects & TK_AUDIT) ||
+	    !cJSON_AddBoolToObject(object, "by_key_op", answer->by_key_op) ||
 	    !cJSON_AddStringToObject(object, "reason", tk_reason_name(answer->reason)) ||
 	    !cJSON_AddStringToObject(object, "guard_point", guard->name) ||
 	    !cJSON_AddStringToObject(object, "policy", compiled->policies[guard->policy].name) ||
@@ -314,6 +323,7 @@ static int print_json(const struct tk_compiled *compiled, const struct tk_answer
 	    !cJSON_AddStringToObject(object, "path", answer->path) ||
 	    !cJSON_AddStringToObject(object, "process", answer->exe) ||
 	    !cJSON_AddBoolToObject(object, "process_exists", answer->exe_exists) ||
+	    !cJSON_AddBoolToObject(object, "foreign_code", answer->foreign_code) ||
 	    !cJSON_AddNumberToObject(object, "uid", answer->uid) ||
 	    !cJSON_AddBoolToObject(object, "logged_in", answer->same_login) ||
 	    add_sets(object, "user_sets", answer->users, compiled->user_sets, compiled->user_set_count) < 0 ||
@@ -394,6 +404,11 @@ static int set_option(struct request *request, int c, const char **action)
 		return set_once(action, optarg, "--action");
 	case 't':
 		return set_time(request, optarg);
+	case 'f':
+		if (request->question.foreign_code)
+			return tk_usage(verb, "--foreign-code is given twice");
+		request->question.foreign_code = true;
+		return TK_EXIT_DONE;
 	default:
 		if (request->json)
 			return tk_usage(verb, "--json is given twice");

@@ -176,7 +176,7 @@ static int learn_deed(struct learn *learn, const struct tk_deed *deed)
 	int r = 0;
 
 	/* What was refused was not done; and no rule permits what another reason refuses. */
-	if (!deed->permitted || (why && deed->reason != TK_BY_RULE && deed->reason != TK_NO_RULE))
+	if (!deed->permitted || !tk_deed_by_rules(deed))
 		return 0;
 	if (!why && !exe)
 		why = "the program was not recorded";

@@ -177,11 +177,13 @@ static int load(const char *path, bool with_agent, bool json)
 	}
 	err = tk_policy_stage(path, FIRST_GENERATION);
 	if (!err)
+		err = tk_kernel_attach(kernel, &why);
+	if (!err)
 		err = tk_kernel_install(kernel, prepared.compiled, prepared.resolved, prepared.places, &why);
 	if (!err)
 		err = tk_policy_commit(FIRST_GENERATION);
-	if (!err)
-		err = tk_kernel_attach(kernel, &why);
+	if (!err && *why.text)
+		fprintf(stderr, "warning: %s\n", why.text);
 	if (err)
 		code = kernel_failed(path, err, &why);
 	else if (with_agent)

@@ -67,8 +67,11 @@ static int swap(struct tk_kernel *kernel, const char *path)
 		code = tk_fail("reload", path, why.text, "the former policy stays in force");
 	else if ((err = tk_policy_commit(now.generation + 1)))
 		code = tk_fail_err("reload: the kernel has the new policy, but the agent cannot get it", path, err);
-	else
+	else {
+		if (*why.text)
+			fprintf(stderr, "warning: %s\n", why.text);
 		code = tell_agent();
+	}
 	if (code == TK_EXIT_DONE)
 		printf("reloaded %s: %zu guard point%s, %zu rule%s\n", path, prepared.places->count,
 		       prepared.places->count == 1 ? "" : "s", prepared.compiled->rule_count,

@@ -44,6 +44,7 @@ static const char help[] =
 	"             does not matter: what monitor would record as denied is \"deny\".\n"
 	"    login    optional: as whom he logged in, or \"none\"; the user himself if left out\n"
 	"    unit     optional: the systemd unit the process runs in\n"
+	"    foreign_code  optional: true when it has mapped code of a file that is not root's alone\n"
 	"    at       optional: when, \"mon 09:30\" on every wall or an instant of RFC 3339; now if\n"
 	"             left out\n"
 	"    rule     optional: index of the rule that must decide, the first is 0\n"
@@ -111,6 +112,7 @@ static bool run_case(const struct tk_compiled *compiled, const struct tk_resolve
 		.path = one->path,
 		.login = one->login,
 		.unit = one->unit,
+		.foreign_code = one->foreign_code,
 		.at = one->at,
 		.action = one->action,
 	};

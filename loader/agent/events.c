@@ -174,6 +174,8 @@ char *tk_event_json(const struct tk_event *event, const char *guard_path, const 
 	memcpy(comm, event->comm, TK_COMM_LEN);
 	cJSON_AddStringToObject(json, "comm", comm);
 	tk_subject_add(json, event);
+	if (event->foreign_code)
+		cJSON_AddBoolToObject(json, "foreign_code", true);
 	if (event->rule != TK_NO_RULE_INDEX)
 		cJSON_AddNumberToObject(json, "rule", event->rule);
 	cJSON_AddBoolToObject(json, "apply_key", let || event->effects & TK_APPLY_KEY);
@@ -196,8 +198,9 @@ static void on_event(void *ctx, const struct tk_event *event)
 	{
 		TK_HOLD_READ(&agent->policy_lock);
 		const struct tk_spot *spot = tk_spot_find(agent, event->generation, event->guard);
+		const char *none = event->guard == TK_NO_GUARD ? "" : "?";
 
-		line = tk_event_json(event, spot ? spot->path : "?", spot ? spot->recipe.guard : "?");
+		line = tk_event_json(event, spot ? spot->path : none, spot ? spot->recipe.guard : none);
 	}
 	if (line)
 		tk_line_add(agent, line);

@@ -9,6 +9,7 @@
  * nobody has read since the grace period of the last switch.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/membarrier.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,10 +57,23 @@ static struct tk_inode_key inode_key(uint32_t generation, const struct tk_inode 
 	};
 }
 
+static void set_slot_bit(uint32_t *word, uint32_t generation, bool on)
+{
+	uint32_t bit = 1u << TK_SLOT(generation);
+
+	if (on)
+		__atomic_or_fetch(word, bit, __ATOMIC_SEQ_CST);
+	else
+		__atomic_and_fetch(word, ~bit, __ATOMIC_SEQ_CST);
+}
+
 static int put_tables(struct install *in)
 {
 	const struct tk_compiled *c = in->compiled;
 	int err = put_at(in, TK_MAP_LOGIN_SETS, 1, 0, &c->login_sets);
+
+	if (!err)
+		err = put_at(in, TK_MAP_INTEGRITY_SETS, 1, 0, &c->integrity_sets);
 
 	for (size_t i = 0; i < c->rule_count && !err; i++)
 		err = put_at(in, TK_MAP_RULES, TK_MAX_RULES, i, &c->rules[i]);
@@ -115,6 +129,49 @@ static int put_process(struct install *in, const struct tk_member_process *membe
 	return put(in, TK_MAP_UNIT_MEMBERS, &unit_key, &member->process);
 }
 
+/* Is the executable what its digest names, with nobody who has it open to change that? */
+static bool is_measured(const struct tk_member_process *member, const struct tk_inode *exe)
+{
+	TK_AUTO_CLOSE int fd = open(member->process.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct tk_identified it;
+	uint8_t digest[32];
+
+	if (fd < 0 || tk_kernel_identify_fd(fd, &it))
+		return false;
+	if (it.written || memcmp(&it.inode, exe, sizeof(*exe)))
+		return false;
+	return !tk_sha256_fd(fd, digest) && !memcmp(digest, member->sha256, sizeof(digest));
+}
+
+/*
+ * A member by digest: first the programs are to notice writers, then it is measured.  One that has changed since the
+ * policy was looked at, or that somebody may change any moment, is no member: that is told, and no failure, because
+ * whoever may write to it could keep every policy out.
+ */
+static int put_digest(struct install *in, const struct tk_member_process *member, const struct tk_inode *exe)
+{
+	struct tk_inode_key key = inode_key(in->generation, exe);
+	uint32_t holds = 1;
+
+	/* Its place may be there already, from another unit's entry: what was found out then stays. */
+	if (bpf_map_update_elem(in->kernel->maps[TK_MAP_DIGESTS], &key, &holds, BPF_NOEXIST) && errno != EEXIST)
+		return put(in, TK_MAP_DIGESTS, &key, &holds);
+	if (is_measured(member, exe))
+		return 0;
+	tk_why_set(in->why, "%s is not what its digest names, or somebody has it open for writing: it is no member by it",
+		   member->process.path);
+	holds = 0;
+	return put(in, TK_MAP_DIGESTS, &key, &holds);
+}
+
+static bool any_digest(const struct tk_resolved *resolved)
+{
+	for (size_t i = 0; i < resolved->process_count; i++)
+		if (resolved->processes[i].has_sha256)
+			return true;
+	return false;
+}
+
 /* Executables lie anywhere, so their inodes are asked of the kernel itself. */
 static int put_processes(struct install *in, const struct tk_resolved *resolved)
 {
@@ -131,8 +188,12 @@ static int put_processes(struct install *in, const struct tk_resolved *resolved)
 		err = tk_kernel_identify(paths, count, inodes);
 	if (err)
 		tk_why_set(in->why, "cannot identify the executables of the process sets: %s", strerror(-err));
-	for (size_t i = 0; i < count && !err; i++)
+	set_slot_bit(&in->kernel->control->has_digests, in->generation, any_digest(resolved));
+	for (size_t i = 0; i < count && !err; i++) {
 		err = put_process(in, &resolved->processes[i], &inodes[i]);
+		if (!err && resolved->processes[i].has_sha256)
+			err = put_digest(in, &resolved->processes[i], &inodes[i]);
+	}
 	free(paths);
 	free(inodes);
 	return err;
@@ -230,21 +291,12 @@ static void clear_generation(struct tk_kernel *kernel, uint32_t generation)
 	clear_map(kernel->maps[TK_MAP_GUARD_POINTS], sizeof(struct tk_inode_key), generation);
 	clear_map(kernel->maps[TK_MAP_GUARD_ANCESTORS], sizeof(struct tk_inode_key), generation);
 	clear_map(kernel->maps[TK_MAP_PROCESS_SETS], sizeof(struct tk_inode_key), generation);
+	clear_map(kernel->maps[TK_MAP_DIGESTS], sizeof(struct tk_inode_key), generation);
 	clear_map(kernel->maps[TK_MAP_UNITS], sizeof(struct tk_unit_name), generation);
 	clear_map(kernel->maps[TK_MAP_UNIT_MEMBERS], sizeof(struct tk_unit_key), generation);
 	clear_map(kernel->maps[TK_MAP_USER_SETS], sizeof(struct tk_id_key), generation);
 	clear_map(kernel->maps[TK_MAP_GROUP_SETS], sizeof(struct tk_id_key), generation);
 	clear_map(kernel->maps[TK_MAP_TIMES_NOW], sizeof(uint32_t), generation);
-}
-
-static void set_slot_bit(uint32_t *word, uint32_t generation, bool on)
-{
-	uint32_t bit = 1u << TK_SLOT(generation);
-
-	if (on)
-		__atomic_or_fetch(word, bit, __ATOMIC_SEQ_CST);
-	else
-		__atomic_and_fetch(word, ~bit, __ATOMIC_SEQ_CST);
 }
 
 /* Waits until every program that may have read the old generation number has ended (programs run under RCU). */

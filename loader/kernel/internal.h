@@ -20,6 +20,8 @@ enum tk_map {
 	TK_MAP_USER_SETS,
 	TK_MAP_GROUP_SETS,
 	TK_MAP_LOGIN_SETS,
+	TK_MAP_INTEGRITY_SETS,
+	TK_MAP_DIGESTS,
 	TK_MAP_TIMES_NOW,
 	TK_MAP_POLICIES,
 	TK_MAP_RULES,
@@ -29,6 +31,7 @@ enum tk_map {
 	TK_MAP_WATCHED_POINTS,
 	TK_MAP_OPEN_FILES,
 	TK_MAP_PENDING_OPENS,
+	TK_MAP_FOREIGN_CODE,
 	TK_MAP_EVENTS,
 	TK_MAP_NOTICES,
 	TK_MAP_COUNTERS,
@@ -84,5 +87,7 @@ int tk_kernel_tell(struct tk_kernel *kernel, const struct tk_command *command);
 void tk_kernel_know_command(struct tk_kernel *kernel);
 /* The inodes of paths as the programs see them; those that cannot be opened stay as they are. */
 int tk_kernel_identify(const char *const *paths, size_t count, struct tk_inode *inodes);
+/* The inode behind an open descriptor, and whether somebody has it open for writing.  -ENOENT, -errno. */
+int tk_kernel_identify_fd(int fd, struct tk_identified *ret);
 
 #endif

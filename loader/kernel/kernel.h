@@ -58,7 +58,9 @@ void tk_kernel_close(struct tk_kernel *kernel); /* leaves everything pinned in f
 
 /*
  * Writes generation (current + 1) beside the one in force, switches over, waits until no program can
- * still be reading the old one, removes it.  On failure the one in force is as it was.
+ * still be reading the old one, removes it.  On failure the one in force is as it was.  On success ret_why may hold
+ * a warning: an executable that is no member by its digest.  The programs must be attached, or writes to executables
+ * go unnoticed meanwhile; without a generation they decide nothing.
  */
 int tk_kernel_install(struct tk_kernel *kernel, const struct tk_compiled *compiled,
 		      const struct tk_resolved *resolved, const struct tk_places *places,

@@ -28,9 +28,9 @@
 #define IDENTIFY_PIN TK_BPFFS_DIR "/identify"
 
 const char *const tk_map_names[TK_MAP_COUNT] = {
-	"guard_points", "guard_ancestors", "process_sets",    "units",	"unit_members", "user_sets",	"group_sets", "login_sets",
+	"guard_points", "guard_ancestors", "process_sets",    "units",	"unit_members", "user_sets",	"group_sets", "login_sets", "integrity_sets", "digests",
 	"times_now",	"policies",	"rules",	   "automaton",	      "control",	"guarded_devices", "watched_points",
-	"open_files",	"pending_opens",   "events",	      "notices",	"counters",
+	"open_files",	"pending_opens",   "foreign_code",   "events",	      "notices",	"counters",
 };
 
 int tk_kernel_alloc(struct tk_kernel **ret_kernel)
@@ -288,8 +288,8 @@ int tk_kernel_unload(void)
 	return err ? err : err2;
 }
 
-/* Reads the iterator once for a batch of open descriptors. */
-static int identify_batch(const int *fds, size_t count, struct tk_inode *inodes)
+/* Reads the iterator once for a batch of open descriptors; fills those that are found. */
+static int identify_batch(const int *fds, size_t count, struct tk_identified *found)
 {
 	TK_AUTO_CLOSE int link = bpf_obj_get(IDENTIFY_PIN), iterator = -1;
 	struct tk_identified it[64];
@@ -304,7 +304,7 @@ static int identify_batch(const int *fds, size_t count, struct tk_inode *inodes)
 		for (size_t i = 0; i < got / sizeof(*it); i++)
 			for (size_t k = 0; k < count; k++)
 				if (fds[k] == (int)it[i].fd)
-					inodes[k] = it[i].inode;
+					found[k] = it[i];
 	}
 	return got < 0 ? -errno : 0;
 }
@@ -327,13 +327,30 @@ int tk_kernel_identify(const char *const *paths, size_t count, struct tk_inode *
 
 	for (size_t from = 0; from < count && !err; from += IDENTIFY_BATCH) {
 		size_t n = count - from < IDENTIFY_BATCH ? count - from : IDENTIFY_BATCH;
+		struct tk_identified found[IDENTIFY_BATCH] = {};
 		int fds[IDENTIFY_BATCH];
 
 		for (size_t i = 0; i < n; i++)
 			fds[i] = open(paths[from + i], O_PATH | O_CLOEXEC);
-		err = identify_batch(fds, n, inodes + from);
-		for (size_t i = 0; i < n; i++)
+		err = identify_batch(fds, n, found);
+		for (size_t i = 0; i < n; i++) {
+			if (!err && found[i].inode.ino)
+				inodes[from + i] = found[i].inode;
 			tk_close_fd(&fds[i]);
+		}
 	}
 	return err;
+}
+
+int tk_kernel_identify_fd(int fd, struct tk_identified *ret)
+{
+	struct tk_identified found = {};
+	int err = identify_batch(&fd, 1, &found);
+
+	if (err)
+		return err;
+	if (!found.inode.ino)
+		return -ENOENT;
+	*ret = found;
+	return 0;
 }

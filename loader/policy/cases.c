@@ -18,7 +18,7 @@ const char *const tk_expect_names[TK_EXPECTS] = {
 	[TK_EXPECT_NOT_GUARDED] = "not_guarded",
 };
 
-enum { NAME, USER, PROCESS, ACTION, PATH, EXPECT, GROUPS, LOGIN, UNIT, AT, RULE, FIELDS };
+enum { NAME, USER, PROCESS, ACTION, PATH, EXPECT, GROUPS, LOGIN, UNIT, FOREIGN_CODE, AT, RULE, FIELDS };
 
 static char *copy(struct tk_report *report, const cJSON *item)
 {
@@ -122,6 +122,7 @@ static void parse_case(struct tk_report *report, const struct tk_place *at, cons
 		[GROUPS] = {"groups", cJSON_Array, TK_OPTIONAL},
 		[LOGIN] = {"login", cJSON_String, TK_OPTIONAL},
 		[UNIT] = {"unit", cJSON_String, TK_OPTIONAL},
+		[FOREIGN_CODE] = {"foreign_code", cJSON_True, TK_OPTIONAL},
 		[AT] = {"at", cJSON_String, TK_OPTIONAL},
 		[RULE] = {"rule", cJSON_Number, TK_OPTIONAL},
 	};
@@ -140,6 +141,7 @@ static void parse_case(struct tk_report *report, const struct tk_place *at, cons
 	out->path = copy(report, items[PATH]);
 	out->login = copy(report, items[LOGIN]);
 	out->unit = copy(report, items[UNIT]);
+	out->foreign_code = items[FOREIGN_CODE] && cJSON_IsTrue(items[FOREIGN_CODE]);
 	out->at.when = time(NULL);
 	if (items[AT] && !tk_moment_parse(items[AT]->valuestring, &out->at))
 		tk_error(report, TK_AT_KEY(at, "at"),

@@ -18,6 +18,7 @@ struct tk_case {
 	char *name, *user, *process, *path;
 	char *groups; /* with commas between; NULL: the system's for the user */
 	char *login, *unit; /* NULL: as the user himself; in none */
+	bool foreign_code; /* mapped by the process */
 	struct tk_moment at;
 	uint32_t action;
 	enum tk_expect expect;

@@ -124,6 +124,13 @@ static void compile_login(const struct tk_model *model, struct tk_compiled *comp
 			compiled->login_sets.sets[i / 64] |= 1ull << (i % 64);
 }
 
+static void compile_integrity(const struct tk_model *model, struct tk_compiled *compiled)
+{
+	for (size_t i = 0; i < model->set_count[TK_PROCESS_SETS]; i++)
+		if (model->sets[TK_PROCESS_SETS][i].integrity)
+			compiled->integrity_sets.sets[i / 64] |= 1ull << (i % 64);
+}
+
 /* The place of entry `index` of list `key` in a set. */
 static char *entry_pointer(struct tk_report *report, const struct tk_model *model, enum tk_kind kind,
 			   uint32_t set, const char *key, size_t index)
@@ -241,6 +248,7 @@ static void compile_model(struct tk_report *report, struct tk_model *model, stru
 		     &compiled->resource_set_count);
 	compile_sets(report, model, TK_TIME_SETS, &compiled->time_sets, &compiled->time_set_count);
 	compile_login(model, compiled);
+	compile_integrity(model, compiled);
 	compile_times(report, model, compiled);
 	compile_policies(report, model, compiled);
 	compile_users(report, model, compiled);

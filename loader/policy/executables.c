@@ -29,7 +29,8 @@ struct finder {
 	const struct tk_process_spec *spec; /* while its path is expanded */
 	struct tk_glob **names;		    /* by entry: its `name`, NULL without one */
 	bool *matched;			    /* by entry: some executable has the path and the name */
-	bool *taken;			    /* by entry: and the digest */
+	bool *taken;			    /* by entry: and the digest, and the owner that integrity asks for */
+	bool *foreign;			    /* by entry: some executable has all but that owner */
 };
 
 void tk_hits_free(struct tk_hits *hits)
@@ -45,6 +46,11 @@ void tk_hits_free(struct tk_hits *hits)
 static bool only_owner_writes(const struct stat *st, uid_t owner)
 {
 	return st->st_uid == owner && !(st->st_mode & (S_IWGRP | S_IWOTH));
+}
+
+static bool asks_for_integrity(const struct tk_compiled *compiled, uint32_t set)
+{
+	return compiled->integrity_sets.sets[set / 64] >> (set % 64) & 1;
 }
 
 /*
@@ -103,7 +109,9 @@ static int hit_add(struct finder *finder, const struct tk_process_spec *spec, co
 		free(text);
 		return -ENOMEM;
 	}
-	*hit = (struct tk_hit){.exe = *exe, .set = spec->set, .unit = spec->unit, .path = text};
+	*hit = (struct tk_hit){
+		.exe = *exe, .set = spec->set, .unit = spec->unit, .has_sha256 = spec->has_sha256, .path = text};
+	memcpy(hit->sha256, spec->sha256, sizeof(hit->sha256));
 	return 0;
 }
 
@@ -132,6 +140,11 @@ static int consider(struct finder *finder, const struct tk_process_spec *spec, c
 	finder->matched[index] = true;
 	if (spec->has_sha256 && has_digest(fd, spec->sha256) != 1)
 		return 0;
+	/* Who executes it maps its code, and would lose the set by that. */
+	if (asks_for_integrity(finder->compiled, spec->set) && !only_owner_writes(&st, finder->search->owner)) {
+		finder->foreign[index] = true;
+		return 0;
+	}
 	r = tk_inode_cached(fd, &finder->cache, &exe);
 	if (r < 0)
 		return r == -ENOMEM ? r : 0;
@@ -230,7 +243,8 @@ static int names_parse(struct finder *finder)
 	finder->names = calloc(count + 1, sizeof(*finder->names));
 	finder->matched = calloc(count + 1, sizeof(*finder->matched));
 	finder->taken = calloc(count + 1, sizeof(*finder->taken));
-	if (!finder->names || !finder->matched || !finder->taken)
+	finder->foreign = calloc(count + 1, sizeof(*finder->foreign));
+	if (!finder->names || !finder->matched || !finder->taken || !finder->foreign)
 		return -ENOMEM;
 	for (size_t i = 0; !r && i < count; i++) {
 		if (finder->compiled->processes[i].name)
@@ -275,6 +289,11 @@ static int find_all(struct finder *finder, struct tk_problems *problems)
 		if (!finder->matched[i])
 			r = tk_problem_add(problems, true, spec->pointer,
 					   "no executable \"%s\" on this machine yet", TK_SHOW(what));
+		else if (finder->foreign[i])
+			r = tk_problem_add(problems, true, spec->pointer,
+					   "an executable \"%s\" is no member: it is not root's, or its group or "
+					   "everybody can write it (\"integrity\": false on the set lets it be one)",
+					   TK_SHOW(what));
 		else if (!finder->taken[i])
 			r = tk_problem_add(problems, true, spec->pointer,
 					   "no executable \"%s\" with this digest on this machine",
@@ -294,5 +313,6 @@ int tk_find_executables(const struct tk_compiled *compiled, const struct tk_sear
 	free(finder.names);
 	free(finder.matched);
 	free(finder.taken);
+	free(finder.foreign);
 	return r;
 }

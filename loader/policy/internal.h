@@ -108,7 +108,6 @@ const char *tk_json_type(const cJSON *item);
 enum tk_field_kind {
 	TK_OPTIONAL,
 	TK_REQUIRED,
-	TK_UNSUPPORTED, /* a word of POLICY.md that this version refuses */
 };
 struct tk_field {
 	const char *name;
@@ -203,7 +202,8 @@ struct tk_model_key {
 struct tk_model_set {
 	const char *name;
 	bool used;
-	bool login; /* user sets: "login": "required" */
+	bool login;	/* user sets: "login": "required" */
+	bool integrity; /* process sets: no "integrity": false */
 };
 struct tk_model_user {
 	uint32_t set;
@@ -250,6 +250,7 @@ struct tk_level {
 	const char *name;
 	enum tk_mode mode;
 	bool audit_all; /* every rule audits */
+	bool integrity; /* of process sets */
 };
 
 /* What the text says, typed and numbered; strings belong to the tree. */
@@ -336,6 +337,8 @@ struct tk_hit {
 	struct tk_inode exe;
 	uint32_t set;
 	uint32_t unit; /* UINT32_MAX: none is asked for */
+	bool has_sha256; /* it is one because of its digest */
+	uint8_t sha256[32];
 	char *path;
 };
 struct tk_hits {

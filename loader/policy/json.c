@@ -152,8 +152,6 @@ bool tk_json_fields(struct tk_report *report, const struct tk_place *at, const c
 		if (i == count)
 			tk_error(report, here, "unknown key%s",
 				 tk_did_you_mean(item->string, fields, count, field_name).text);
-		else if (fields[i].kind == TK_UNSUPPORTED)
-			tk_error(report, here, "\"%s\" is not supported by this version", fields[i].name);
 		else if (!has_type(item, fields[i].type))
 			tk_error(report, here, "expected %s, found %s", type_name(fields[i].type),
 				 tk_json_type(item));

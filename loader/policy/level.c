@@ -8,10 +8,10 @@
 #include "loader/policy/internal.h"
 
 static const struct tk_level levels[] = {
-	{"normal", TK_ENFORCE, false},
-	{"minimal", TK_ENFORCE, false},
-	{"paranoid", TK_ENFORCE, true},
-	{"learning", TK_LEARN, false},
+	{"normal", TK_ENFORCE, false, true},
+	{"minimal", TK_ENFORCE, false, false},
+	{"paranoid", TK_ENFORCE, true, true},
+	{"learning", TK_LEARN, false, true},
 };
 #define LEVELS (sizeof(levels) / sizeof(levels[0]))
 

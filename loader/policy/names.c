@@ -88,6 +88,7 @@ const char *tk_reason_name(uint32_t reason)
 		[TK_NO_MEMORY] = "no_memory",
 		[TK_SPLIT_VIEW] = "split_view",
 		[TK_FOREIGN_TRACER] = "foreign_tracer",
+		[TK_FOREIGN_CODE] = "foreign_code",
 	};
 	_Static_assert(sizeof(names) / sizeof(names[0]) == TK_REASON_COUNT, "a word for every reason");
 

@@ -89,7 +89,8 @@ struct tk_user_spec {
 struct tk_compiled {
 	char **user_sets, **process_sets, **resource_sets, **time_sets; /* names */
 	size_t user_set_count, process_set_count, resource_set_count, time_set_count;
-	struct tk_set_bits login_sets; /* user sets with "login": "required" */
+	struct tk_set_bits login_sets;	   /* user sets with "login": "required" */
+	struct tk_set_bits integrity_sets; /* process sets without "integrity": false */
 
 	struct tk_rule *rules;
 	size_t rule_count;
@@ -137,6 +138,8 @@ struct tk_member_id {
 struct tk_member_process {
 	uint32_t unit;	     /* index into units: only there; UINT32_MAX: wherever it is */
 	struct tk_inode exe; /* all zero, with path TK_ANY_EXE: every executable of the unit */
+	bool has_sha256;     /* of some sets because of its contents: process.digest_sets */
+	uint8_t sha256[32];
 	struct tk_process process;
 };
 

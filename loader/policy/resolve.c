@@ -202,11 +202,25 @@ static int processes_merge(const struct tk_compiled *compiled, const struct tk_h
 			member->unit = hit->unit;
 			text_cut(member->process.path, TK_EXE_MAX, hit->path);
 		}
-		set_add(member->process.sets, hit->set);
+		if (!hit->has_sha256) {
+			set_add(member->process.sets, hit->set);
+			continue;
+		}
+		/* Two digests of one file: it was written to meanwhile, and has at most one of them. */
+		if (member->has_sha256 && memcmp(member->sha256, hit->sha256, sizeof(hit->sha256)))
+			continue;
+		member->has_sha256 = true;
+		memcpy(member->sha256, hit->sha256, sizeof(member->sha256));
+		set_add(member->process.digest_sets, hit->set);
 	}
-	for (size_t i = 0; i < resolved->process_count; i++)
-		set_names(resolved->processes[i].process.sets, compiled->process_sets,
-			  compiled->process_set_count, resolved->processes[i].process.set_names);
+	for (size_t i = 0; i < resolved->process_count; i++) {
+		struct tk_process *process = &resolved->processes[i].process;
+		__u64 all[TK_SET_WORDS];
+
+		for (size_t word = 0; word < TK_SET_WORDS; word++)
+			all[word] = process->sets[word] | process->digest_sets[word];
+		set_names(all, compiled->process_sets, compiled->process_set_count, process->set_names);
+	}
 	return resolved->process_count > TK_MAX_MEMBERS ? -E2BIG : 0;
 }
 

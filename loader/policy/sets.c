@@ -99,7 +99,7 @@ static void parse_process_set(struct tk_report *report, struct tk_model *model, 
 {
 	static const struct tk_field fields[] = {
 		{"processes", cJSON_Array, TK_REQUIRED},
-		{"integrity", 0, TK_UNSUPPORTED},
+		{"integrity", cJSON_True, TK_OPTIONAL},
 	};
 	const struct tk_place *list = TK_AT_KEY(at, "processes");
 	const cJSON *items[2], *item;
@@ -107,6 +107,8 @@ static void parse_process_set(struct tk_report *report, struct tk_model *model, 
 
 	if (!tk_json_fields(report, at, object, fields, 2, items) || !items[0])
 		return;
+	model->sets[TK_PROCESS_SETS][set].integrity =
+		items[1] ? cJSON_IsTrue(items[1]) : model->level->integrity;
 	if (!items[0]->child)
 		tk_error(report, list, "expected at least one entry, found an empty list");
 	cJSON_ArrayForEach (item, items[0]) {

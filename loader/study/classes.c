@@ -212,6 +212,33 @@ static int classes_join(const struct atoms *atoms,
 	return r;
 }
 
+/* Each class once more for who lacks what these sets ask for, and so has none of them; `how` ends its example. */
+static int classes_split(const struct tk_set_bits *const asking[TK_SIDES], const char *how,
+			 struct tk_classes *classes)
+{
+	size_t count = classes->count;
+
+	for (size_t i = 0; i < count; i++) {
+		struct tk_class class = classes->items[i];
+		int r;
+
+		for (int side = 0; side < TK_SIDES; side++) {
+			for (int word = 0; word < TK_SET_WORDS; word++)
+				class.sets[side][word] &= ~asking[side]->sets[word];
+		}
+		if (!memcmp(class.sets, classes->items[i].sets, sizeof(class.sets)))
+			continue;
+		if (asprintf(&class.example, "%s%s", classes->items[i].example, how) < 0)
+			return -ENOMEM;
+		r = tk_class_add(classes, &class);
+		if (r != 1)
+			free(class.example);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 /* ---------------------------------------------------------------- users */
 
 static char *user_key(const struct tk_user_spec *spec)
@@ -232,36 +259,11 @@ static bool users_together(const struct atom *a, const struct atom *b)
 	return !a->alone || !b->alone;
 }
 
-/* Each user once more as somebody who logged in as another, or never: without the sets that require it. */
-static int logins_split(const struct tk_compiled *const sides[TK_SIDES], struct tk_classes *classes)
-{
-	size_t count = classes->count;
-
-	for (size_t i = 0; i < count; i++) {
-		struct tk_class class = classes->items[i];
-		int r;
-
-		for (int side = 0; side < TK_SIDES; side++) {
-			for (int word = 0; word < TK_SET_WORDS; word++)
-				class.sets[side][word] &= ~sides[side]->login_sets.sets[word];
-		}
-		if (!memcmp(class.sets, classes->items[i].sets, sizeof(class.sets)))
-			continue;
-		if (asprintf(&class.example, "%s + another log-in", classes->items[i].example) < 0)
-			return -ENOMEM;
-		r = tk_class_add(classes, &class);
-		if (r != 1)
-			free(class.example);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 int tk_classes_of_users(const struct tk_compiled *const sides[TK_SIDES], const struct tk_class_mask *mask,
 			struct tk_classes *ret_classes)
 {
 	_cleanup_atoms_ struct atoms atoms = {0};
+	const struct tk_set_bits *const asking[TK_SIDES] = {&sides[0]->login_sets, &sides[1]->login_sets};
 	const struct tk_class always = {0};
 	struct tk_classes classes = {0};
 	int r;
@@ -278,7 +280,7 @@ int tk_classes_of_users(const struct tk_compiled *const sides[TK_SIDES], const s
 	atoms_mask(&atoms, mask);
 	r = classes_join(&atoms, users_together, &always, &classes);
 	if (r == 0)
-		r = logins_split(sides, &classes);
+		r = classes_split(asking, " + another log-in", &classes);
 	if (r < 0)
 		tk_classes_free(&classes);
 	else
@@ -401,6 +403,8 @@ static bool names_unit(const struct tk_compiled *compiled, const char *unit)
 int tk_classes_of_programs(const struct tk_compiled *const sides[TK_SIDES], const struct tk_class_mask *mask,
 			   struct tk_classes *ret_classes)
 {
+	const struct tk_set_bits *const asking[TK_SIDES] = {&sides[0]->integrity_sets,
+							    &sides[1]->integrity_sets};
 	struct tk_classes classes = {0};
 	int r = programs_in(sides, mask, NULL, &classes);
 
@@ -410,6 +414,8 @@ int tk_classes_of_programs(const struct tk_compiled *const sides[TK_SIDES], cons
 				r = programs_in(sides, mask, sides[side]->units[i], &classes);
 		}
 	}
+	if (r == 0)
+		r = classes_split(asking, TK_WITH_FOREIGN_CODE, &classes);
 	if (r < 0)
 		tk_classes_free(&classes);
 	else

@@ -19,6 +19,7 @@ struct tk_classes {
 	size_t count;
 };
 
+#define TK_WITH_FOREIGN_CODE " with foreign code"
 #define TK_CLASSES_MAX 4096 /* of a dimension */
 
 /* Only sets in the mask count: what differs in others alone is one class. */
@@ -30,7 +31,8 @@ struct tk_class_mask {
  * Users: one uid at most, with any of the groups, logged in as such or not, where a set requires it.  Names
  * are looked up, so that "jane" and her uid are one. Programs: one path each, in one of the units or in none
  * of them; entries that only look at a name or a digest, and globs, may hold together unless their beginnings
- * exclude each other. -E2BIG past TK_CLASSES_MAX, -ENOMEM.
+ * exclude each other.  Each also as a process that has mapped code which costs it sets; its example ends in
+ * TK_WITH_FOREIGN_CODE.  -E2BIG past TK_CLASSES_MAX, -ENOMEM.
  */
 int tk_classes_of_users(const struct tk_compiled *const sides[TK_SIDES], const struct tk_class_mask *mask,
 			struct tk_classes *ret_classes);

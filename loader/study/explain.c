@@ -7,9 +7,9 @@
 #include "loader/util.h"
 
 #include <errno.h>
-#include <grp.h>
 #include <pwd.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* The policy that decide.h reads; one question at a time. */
 static const struct tk_compiled *in_force;
@@ -56,80 +56,8 @@ static void member_join(uint64_t *into, const struct tk_member_id *members, size
 
 /* ---------------------------------------------------------------- who */
 
-static int find_user(const char *name, uint32_t *ret_uid, const struct passwd **ret_passwd)
-{
-	uint64_t uid;
-	const struct passwd *found;
-
-	if (tk_parse_u64(name, UINT32_MAX - 1, &uid) == 0) {
-		*ret_uid = (uint32_t)uid;
-		*ret_passwd = getpwuid((uid_t)uid);
-		return 0;
-	}
-	found = getpwnam(name);
-	if (!found)
-		return -ESRCH;
-	*ret_uid = found->pw_uid;
-	*ret_passwd = found;
-	return 0;
-}
-
-static int find_group(const char *name, gid_t *ret_gid)
-{
-	uint64_t gid;
-	const struct group *found;
-
-	if (tk_parse_u64(name, UINT32_MAX - 1, &gid) == 0) {
-		*ret_gid = (gid_t)gid;
-		return 0;
-	}
-	found = getgrnam(name);
-	if (!found)
-		return -ESRCH;
-	*ret_gid = found->gr_gid;
-	return 0;
-}
-
-static int groups_of_user(const struct passwd *user, gid_t **ret_gids, size_t *ret_count)
-{
-	int count = 64;
-
-	for (;;) {
-		_cleanup_free_ gid_t *gids = calloc((size_t)count, sizeof(*gids));
-		int room = count;
-
-		if (!gids)
-			return -ENOMEM;
-		if (getgrouplist(user->pw_name, user->pw_gid, gids, &count) >= 0) {
-			*ret_gids = TK_TAKE_PTR(gids);
-			*ret_count = (size_t)count;
-			return 0;
-		}
-		if (count <= room)
-			count = 2 * room;
-	}
-}
-
-static int groups_of_list(const char *list, gid_t **ret_gids, size_t *ret_count)
-{
-	_cleanup_free_ char *copy = strdup(list);
-	_cleanup_free_ gid_t *gids = calloc(strlen(list) + 1, sizeof(*gids));
-	size_t count = 0;
-	char *rest = copy, *name;
-
-	if (!copy || !gids)
-		return -ENOMEM;
-	while ((name = strsep(&rest, ","))) {
-		if (*name && find_group(name, &gids[count++]) < 0)
-			return -ESRCH;
-	}
-	*ret_gids = TK_TAKE_PTR(gids);
-	*ret_count = count;
-	return 0;
-}
-
-static void join_user(const struct tk_compiled *compiled, const struct tk_resolved *resolved, const gid_t *gids,
-		      size_t count, struct tk_answer *answer)
+static void join_user(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
+		      const gid_t *gids, size_t count, struct tk_answer *answer)
 {
 	answer->gid_count = count;
 	member_join(answer->users, resolved->users, resolved->user_count, answer->uid);
@@ -147,7 +75,7 @@ static int explain_login(const char *login, uint32_t uid, bool *ret_same)
 
 	if (login && !strcmp(login, "none"))
 		login_uid = (uint32_t)-1;
-	else if (login && find_user(login, &login_uid, &unused) < 0)
+	else if (login && tk_find_user(login, &login_uid, &unused) < 0)
 		return -EINVAL;
 	*ret_same = login_uid == uid;
 	return 0;
@@ -164,7 +92,7 @@ static int explain_user(const struct tk_compiled *compiled, const struct tk_reso
 
 	*ret_on = question->user;
 	*ret_why = "no such user on this machine (a uid is taken as it is)";
-	r = find_user(question->user, &answer->uid, &user);
+	r = tk_find_user(question->user, &answer->uid, &user);
 	if (r < 0)
 		return -EINVAL;
 	if (question->login)
@@ -175,9 +103,9 @@ static int explain_user(const struct tk_compiled *compiled, const struct tk_reso
 	if (question->groups) {
 		*ret_on = question->groups;
 		*ret_why = "no such group on this machine (a gid is taken as it is)";
-		r = groups_of_list(question->groups, &gids, &count);
+		r = tk_groups_of_list(question->groups, &gids, &count);
 	} else if (user) {
-		r = groups_of_user(user, &gids, &count);
+		r = tk_groups_of_user(user, &gids, &count);
 	}
 	if (r < 0)
 		return r == -ESRCH ? -EINVAL : r;
@@ -192,6 +120,11 @@ static bool is_in_unit(const struct tk_compiled *compiled, const struct tk_quest
 	return unit == UINT32_MAX || (question->unit && !strcmp(compiled->units[unit], question->unit));
 }
 
+static bool is_inode(const struct tk_inode *a, const struct tk_inode *b)
+{
+	return a->dev == b->dev && a->ino == b->ino && a->igeneration == b->igeneration;
+}
+
 static void join_executable(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
 			    const struct tk_question *question, const struct tk_inode *exe,
 			    struct tk_answer *answer)
@@ -201,11 +134,10 @@ static void join_executable(const struct tk_compiled *compiled, const struct tk_
 
 		if (!is_in_unit(compiled, question, member->unit))
 			continue;
-		if (!strcmp(member->process.path, TK_ANY_EXE))
-			sets_join(answer->processes, member->process.sets);
-		else if (member->exe.dev == exe->dev && member->exe.ino == exe->ino &&
-			 member->exe.igeneration == exe->igeneration)
-			sets_join(answer->processes, member->process.sets);
+		if (strcmp(member->process.path, TK_ANY_EXE) && !is_inode(&member->exe, exe))
+			continue;
+		sets_join(answer->processes, member->process.sets);
+		sets_join(answer->processes, member->process.digest_sets);
 	}
 }
 
@@ -230,6 +162,24 @@ static void join_process(const struct tk_compiled *compiled, const struct tk_res
 		join_absent(compiled, question, answer);
 	else
 		join_executable(compiled, resolved, question, exe, answer);
+	if (answer->foreign_code)
+		sets_drop(answer->processes, compiled->integrity_sets.sets);
+}
+
+static bool is_foreign(const char *exe)
+{
+	struct stat st;
+
+	return stat(exe, &st) < 0 || st.st_uid || st.st_mode & (S_IWGRP | S_IWOTH);
+}
+
+/* Is it the command, by its own will? */
+static bool is_command(const struct tk_inode *exe, const struct tk_answer *answer)
+{
+	struct tk_inode own;
+
+	return !answer->foreign_code && exe->ino && tk_inode_of_path("/proc/self/exe", &own) == 0 &&
+	       is_inode(&own, exe);
 }
 
 /* -EINVAL: neither on this machine nor named by an absolute path, or not to be looked at. */
@@ -247,6 +197,7 @@ static int find_process(const char *exe, struct tk_answer *answer, struct tk_ino
 		return answer->exe ? 0 : -ENOMEM;
 	}
 	answer->exe_exists = true;
+	answer->foreign_code |= is_foreign(answer->exe);
 	r = tk_inode_of_path(answer->exe, ret_inode);
 	if (r == 0)
 		return 0;
@@ -303,12 +254,16 @@ static struct tk_miss miss_of(const struct tk_rule *rule, const struct tk_reques
 	return miss;
 }
 
-/* By the sets in the answer. */
+/*
+ * By the sets in the answer.  Whom a rule permits key_op may do anything through the command, on the bytes as
+ * stored (tk_key_op() in bpf/judge.bpf.h).
+ */
 static __u32 verdict_of(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
 			const struct tk_question *question, struct tk_answer *answer,
 			struct tk_request *ret_request, struct tk_set_bits *ret_holding)
 {
-	struct tk_request request = {.action = question->action};
+	const struct tk_policy *policy = policy_of(compiled, answer);
+	struct tk_request request = {.action = TK_KEY_OP};
 	__u32 verdict = verdict_beforehand(resolved, answer);
 
 	tk_resource_sets(compiled, answer->below, answer->resources);
@@ -317,9 +272,17 @@ static __u32 verdict_of(const struct tk_compiled *compiled, const struct tk_reso
 	memcpy(request.resources, answer->resources, sizeof(request.resources));
 	tk_times_of(compiled, &question->at, ret_holding);
 	memcpy(answer->times, ret_holding->sets, sizeof(answer->times));
+	if (!verdict && answer->command) {
+		verdict = tk_verdict_of_sets(compiled, policy, &request, ret_holding);
+		answer->by_key_op = TK_VERDICT_EFFECTS(verdict) & TK_PERMIT;
+		verdict = answer->by_key_op ? verdict & ~(__u32)TK_APPLY_KEY : 0;
+	}
+	if (!verdict) {
+		request.action = question->action;
+		verdict = tk_verdict_of_sets(compiled, policy, &request, ret_holding);
+	}
 	*ret_request = request;
-	return verdict ? verdict
-		       : tk_verdict_of_sets(compiled, policy_of(compiled, answer), &request, ret_holding);
+	return verdict;
 }
 
 static int explain_verdict(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
@@ -362,6 +325,8 @@ int tk_explain(const struct tk_compiled *compiled, const struct tk_resolved *res
 	}
 	if (r < 0)
 		return r;
+	answer->foreign_code |= question->foreign_code;
+	answer->command = is_command(&exe, answer);
 	join_process(compiled, resolved, question, &exe, answer);
 	*ret_on = question->path;
 	*ret_why = "\".\" or \"..\" behind a directory that does not exist";
@@ -373,23 +338,6 @@ int tk_explain(const struct tk_compiled *compiled, const struct tk_resolved *res
 }
 
 /* ---------------------------------------------------------------- what was recorded */
-
-/* The system's groups of a user whose own were not recorded; none when the user is unknown. */
-static int groups_of_uid(uint32_t uid, gid_t gid, gid_t **ret_gids, size_t *ret_count)
-{
-	const struct passwd *user = getpwuid(uid);
-	gid_t *alone;
-
-	if (user)
-		return groups_of_user(user, ret_gids, ret_count);
-	alone = malloc(sizeof(*alone));
-	if (!alone)
-		return -ENOMEM;
-	*alone = gid;
-	*ret_gids = alone;
-	*ret_count = 1;
-	return 0;
-}
 
 /* The sets of the subject as they would be after this log-in, in this unit. */
 static void join_subject(const struct tk_compiled *compiled, const struct tk_resolved *resolved,
@@ -467,8 +415,9 @@ int tk_explain_recorded(const struct tk_compiled *compiled, const struct tk_reso
 	int r = 0;
 
 	answer->uid = recorded->uid;
+	answer->foreign_code = recorded->foreign_code;
 	if (!known.gids) {
-		r = groups_of_uid(recorded->uid, recorded->gid, &gids, &known.gid_count);
+		r = tk_groups_of_uid(recorded->uid, recorded->gid, &gids, &known.gid_count);
 		known.gids = gids;
 	}
 	if (r == 0 && question.exe)
@@ -479,6 +428,7 @@ int tk_explain_recorded(const struct tk_compiled *compiled, const struct tk_reso
 	}
 	if (r < 0)
 		return r;
+	answer->command = is_command(&exe, answer);
 	/* As the kernel told it: real when it was recorded, whatever lies there now. */
 	answer->path = strdup(recorded->path);
 	if (!answer->path)

@@ -15,6 +15,7 @@ struct tk_question {
 	const char *login;  /* as whom he logged in: name or uid, "none"; NULL: as user */
 	const char *exe;
 	const char *unit; /* systemd's; NULL: none */
+	bool foreign_code; /* the process has mapped code that is not root's alone */
 	const char *path;
 	struct tk_moment at;
 	uint32_t action;
@@ -35,6 +36,8 @@ struct tk_answer {
 	uint64_t times[TK_SET_WORDS]; /* that hold */
 	char *exe;	 /* as it was looked up */
 	bool exe_exists; /* false: judged by its path alone */
+	bool foreign_code; /* mapped by the process, or the executable itself: no sets that ask for integrity */
+	bool command;	   /* it is the running one's executable */
 	char *path;	 /* canonical */
 	bool guarded;	 /* false: nothing below is meant */
 	size_t guard;
@@ -42,6 +45,7 @@ struct tk_answer {
 	uint8_t effects;		  /* enum tk_effect bits */
 	uint8_t reason;			  /* enum tk_reason */
 	const struct tk_rule *decided_by; /* NULL: none matched, or none was asked */
+	bool by_key_op; /* judged as key_op, which permits the command everything */
 	struct tk_miss *misses;
 	size_t miss_count;
 	const char *lacks; /* of what was recorded: why there is no verdict; NULL: there is one */
@@ -69,6 +73,7 @@ struct tk_recorded {
 	struct tk_inode exe_inode; /* counts where exe is NULL */
 	const char *path;	   /* absolute */
 	uint32_t action;
+	bool foreign_code; /* mapped by the process */
 	enum tk_login { TK_LOGIN_UNKNOWN, TK_LOGIN_SAME, TK_LOGIN_OTHER } login;
 	uint32_t unit;			 /* index into the policy's units */
 #define TK_UNIT_NONE UINT32_MAX		 /* in none that the policy names */

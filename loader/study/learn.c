@@ -141,7 +141,10 @@ static bool touches_contents(uint32_t action)
 
 int tk_lesson_add(struct tk_lesson *lesson, const struct tk_deed *deed, const char *exe, const char *below)
 {
-	struct tk_sighting sighting = {.action = deed->action, .count = deed->count}, *larger;
+	struct tk_sighting sighting = {.action = deed->action,
+				       .count = deed->count,
+				       .foreign_code = deed->foreign_code},
+			   *larger;
 	size_t count = lesson->sighting_count;
 	int r = name_index(lesson, TK_DIM_USERS, user_name(deed->uid), &sighting.at[TK_DIM_USERS]);
 

@@ -11,7 +11,7 @@
 struct tk_sighting {
 	size_t at[TK_DIMS];
 	uint32_t action;
-	bool key;
+	bool key, foreign_code;
 	uint64_t count;
 };
 

@@ -94,6 +94,18 @@ static const char *set_of(cJSON *tree, enum tk_dim dim, cJSON *fresh, const char
 	return fresh->string;
 }
 
+/* Was one of the box's programs seen with code that would cost it a set with integrity? */
+static bool has_foreign_code(const struct tk_lesson *lesson, const struct tk_box *box)
+{
+	for (size_t i = 0; i < lesson->sighting_count; i++) {
+		const struct tk_sighting *sighting = &lesson->sightings[i];
+
+		if (sighting->foreign_code && box->in[TK_DIM_PROGRAMS][sighting->at[TK_DIM_PROGRAMS]])
+			return true;
+	}
+	return false;
+}
+
 /* NULL: no memory.  Never asked for the guard point itself. */
 static const char *set_of_box(const struct tk_lesson *lesson, cJSON *tree, const char *guard,
 			      const struct tk_box *box, enum tk_dim dim)
@@ -114,6 +126,11 @@ static const char *set_of_box(const struct tk_lesson *lesson, cJSON *tree, const
 		}
 		only = name;
 		count++;
+	}
+	if (dim == TK_DIM_PROGRAMS && has_foreign_code(lesson, box) &&
+	    !cJSON_AddFalseToObject(fresh, "integrity")) {
+		cJSON_Delete(fresh);
+		return NULL;
 	}
 	return set_of(tree, dim, fresh, name_for(dim, count == 1 ? only : NULL, guard, room));
 }

@@ -130,6 +130,7 @@ static int read_event(const cJSON *event, struct tk_deed *deed, const char **ret
 		return -EINVAL;
 	deed->action = tk_action_parse(action);
 	deed->apply_key = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(event, "apply_key"));
+	deed->foreign_code = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(event, "foreign_code"));
 	deed->cut = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(event, "path_cut"));
 	deed->rule = cJSON_IsNumber(rule) ? rule->valueint : -1;
 	while (deed->reason < TK_REASON_COUNT && strcmp(tk_reason_name(deed->reason), reason))
@@ -154,6 +155,7 @@ static int compare_numbers(const struct tk_deed *x, const struct tk_deed *y)
 	BY(permitted);
 	BY(apply_key);
 	BY(cut);
+	BY(foreign_code);
 	BY(rule);
 	BY(reason);
 	BY(gid_count);
@@ -301,9 +303,15 @@ void tk_recording_free(struct tk_recording *recording)
 
 /* ---------------------------------------------------------------- what can be asked of it */
 
+bool tk_deed_by_rules(const struct tk_deed *deed)
+{
+	return deed->reason == TK_BY_RULE || deed->reason == TK_NO_RULE ||
+	       (deed->reason == TK_FOREIGN_CODE && deed->action);
+}
+
 const char *tk_deed_unfit(const struct tk_deed *deed)
 {
-	if (deed->reason != TK_BY_RULE && deed->reason != TK_NO_RULE)
+	if (!tk_deed_by_rules(deed))
 		return deed->reason < TK_REASON_COUNT ? tk_reason_name(deed->reason)
 						      : "another version's reason";
 	if (!deed->action)
@@ -332,6 +340,7 @@ struct tk_recorded tk_deed_recorded(const struct tk_deed *deed)
 		.unit = deed->unit,
 		.timed = deed->timed,
 		.when = deed->when,
+		.foreign_code = deed->foreign_code,
 	};
 }
 

@@ -22,6 +22,7 @@ struct tk_deed {
 	int rule;	 /* -1: none */
 	uint32_t reason; /* enum tk_reason; TK_REASON_COUNT: of another version */
 	bool permitted, apply_key, cut;
+	bool foreign_code; /* mapped by the process */
 	/* What the recording's policy asks for, and nothing where there is none. */
 	enum tk_login login;
 	uint32_t unit; /* as in struct tk_recorded */
@@ -52,6 +53,11 @@ int tk_recording_read(struct tk_recording *recording, FILE *stream, const char *
 int tk_recording_add(struct tk_recording *recording, const char *line, const char **ret_why);
 void tk_recording_free(struct tk_recording *recording);
 
+/*
+ * Whether the rules decided.  Of sets that foreign code cost its process they may have, too; the loss itself is no
+ * access.
+ */
+bool tk_deed_by_rules(const struct tk_deed *deed);
 /* Whether a rule decided, so that another policy's rules can be asked the same: NULL, or why not. */
 const char *tk_deed_unfit(const struct tk_deed *deed);
 /* What is asked again; borrows from the deed. */

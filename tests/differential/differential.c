@@ -90,6 +90,12 @@ static void sets_join(__u64 *into, const __u64 *sets)
 		into[i] |= sets[i];
 }
 
+static void member_join(__u64 *into, const struct tk_process *process)
+{
+	sets_join(into, process->sets);
+	sets_join(into, process->digest_sets);
+}
+
 static void members_join(__u64 *into, const struct tk_member_id *members, size_t count, uint32_t id)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -121,8 +127,10 @@ static struct judge_case gather(const struct run *run, const struct subject *sub
 			continue;
 		if (!memcmp(&member->exe, &run->exes[question->exe], sizeof(struct tk_inode)) ||
 		    !strcmp(member->process.path, TK_ANY_EXE))
-			sets_join(asked.request.processes, resolved->processes[i].process.sets);
+			member_join(asked.request.processes, &member->process);
 	}
+	if (question->foreign_code || world_exes[question->exe].foreign)
+		sets_drop(asked.request.processes, subject->compiled->integrity_sets.sets);
 	return asked;
 }
 
@@ -144,7 +152,8 @@ static void differ(struct run *run, const struct subject *subject, const struct 
 		run->judge->name, found, question->uid, (int)question->login_uid);
 	for (size_t i = 0; i < question->gid_count; i++)
 		fprintf(stderr, " %u", question->gids[i]);
-	fprintf(stderr, ", %s, %s %s at %lld\n%s\n", world_exes[question->exe].path, question->action, question->path,
+	fprintf(stderr, ", %s%s, %s %s at %lld\n%s\n", world_exes[question->exe].path,
+		question->foreign_code ? " with foreign code" : "", question->action, question->path,
 		(long long)world_instants[question->when],
 		subject->text);
 }

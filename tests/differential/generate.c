@@ -127,6 +127,8 @@ static void put_process(struct out *out)
 
 static void put_process_set(struct out *out)
 {
+	if (!roll(out->dice, 3))
+		fprintf(out->file, "\"integrity\": %s, ", roll(out->dice, 3) ? "false" : "true");
 	fputs("\"processes\": [", out->file);
 	for (unsigned int i = 0, n = 1 + roll(out->dice, 2); i < n; i++) {
 		fputs(i ? ", " : "", out->file);
@@ -350,6 +352,7 @@ void generate_question(struct dice *dice, struct question *ret_question)
 			roll(dice, 2) ? world_uids[roll(dice, (unsigned int)world_uid_count)] : (uint32_t)-1;
 	question.when = roll(dice, (unsigned int)world_instant_count);
 	question.unit = roll(dice, WORLD_UNITS);
+	question.foreign_code = !roll(dice, 4);
 	question.gid_count = roll(dice, 4);
 	for (size_t i = 0; i < question.gid_count; i++)
 		question.gids[i] = world_gids[roll(dice, (unsigned int)world_gid_count)];

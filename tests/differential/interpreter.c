@@ -173,9 +173,18 @@ static bool name_fits(const char *pattern, const struct world_exe *exe, bool sea
 }
 
 /* "entries are alternatives, the fields of an entry hold together" */
-static bool process_in_set(const cJSON *set, const char *root, const struct world_exe *exe, const char *in)
+static bool process_in_set(const cJSON *set, const char *root, const struct question *question)
 {
-	const cJSON *entry;
+	const struct world_exe *exe = &world_exes[question->exe];
+	const char *in = world_units[question->unit];
+	const cJSON *entry, *integrity = get(set, "integrity");
+
+	/*
+	 * "A member process that maps executable code from a file that is not root's, or group or world writable,
+	 * loses its membership", and who executes a file maps its code
+	 */
+	if ((!integrity || cJSON_IsTrue(integrity)) && (question->foreign_code || exe->foreign))
+		return false;
 
 	cJSON_ArrayForEach (entry, get(set, "processes")) {
 		const char *path = text_of(entry, "path"), *name = text_of(entry, "name"),
@@ -273,8 +282,7 @@ static bool in_set(const struct situation *now, const char *dimension, const cha
 	if (!strcmp(dimension, "users"))
 		return user_in_set(get(get(now->policy, "user_sets"), name), now->question);
 	if (!strcmp(dimension, "processes"))
-		return process_in_set(get(get(now->policy, "process_sets"), name), now->root,
-				      &world_exes[now->question->exe], world_units[now->question->unit]);
+		return process_in_set(get(get(now->policy, "process_sets"), name), now->root, now->question);
 	if (!strcmp(dimension, "times"))
 		return time_in_set(get(get(now->policy, "time_sets"), name), now->question->when);
 	return resource_in_set(get(get(now->policy, "resource_sets"), name), now->below);

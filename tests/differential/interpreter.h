@@ -21,6 +21,7 @@ struct question {
 	size_t when;	    /* index into world_instants */
 	size_t unit;	    /* index into world_units */
 	size_t exe;	    /* index into world_exes */
+	bool foreign_code;  /* the process has mapped code that its group can write */
 	char path[256];	    /* absolute */
 	const char *action; /* a single one */
 };

@@ -97,6 +97,11 @@ static void drop_login(struct tk_compiled *compiled)
 	memset(&compiled->login_sets, 0, sizeof(compiled->login_sets));
 }
 
+static void drop_integrity(struct tk_compiled *compiled)
+{
+	memset(&compiled->integrity_sets, 0, sizeof(compiled->integrity_sets));
+}
+
 static void no_users(struct judge_case *asked)
 {
 	memset(asked->request.users, 0, sizeof(asked->request.users));
@@ -141,6 +146,7 @@ static const struct mutation mutations[] = {
 	{"slash-is-a-byte", slash_is_a_byte, NULL, NULL},
 	{"last-state", last_state, NULL, NULL},
 	{"drop-login", drop_login, NULL, NULL},
+	{"drop-integrity", drop_integrity, NULL, NULL},
 	{"no-users", NULL, no_users, NULL},
 	{"no-processes", NULL, no_processes, NULL},
 	{"any-unit", any_unit, NULL, NULL},

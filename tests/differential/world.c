@@ -15,15 +15,17 @@
 
 const struct world_exe world_exes[] = {
 	{"/bin/tool", "/bin/tl", "one", "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed",
-	 true},
+	 true, false},
 	{"/bin/editor", NULL, "two", "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3",
-	 true},
+	 true, false},
 	{"/opt/suite/editor", "/bin/suite", "three",
-	 "8b5b9db0c13db24256c829aa364aa90c6d2eba318b9232a4ab9313b954d3555f", true},
+	 "8b5b9db0c13db24256c829aa364aa90c6d2eba318b9232a4ab9313b954d3555f", true, false},
 	{"/opt/open/tool", NULL, "four", "04efaf080f5a3e74e1c29d1ca6a48569382cbbcd324e8d59d2b83ef21c039f00",
-	 false},
+	 false, false},
 	{"/srv/tool.bin", "/opt/tool", "five",
-	 "222b0bd51fcef7e65c2e62db2ed65457013bab56be6fafeb19ee11d453153c80", true},
+	 "222b0bd51fcef7e65c2e62db2ed65457013bab56be6fafeb19ee11d453153c80", true, false},
+	{"/bin/ted", NULL, "six", "44778d82365e4af681c40d5f0eef5cf6f5899d3f0ac335050a7ed6779cf3f674",
+	 false, true},
 };
 const size_t world_exe_count = sizeof(world_exes) / sizeof(world_exes[0]);
 
@@ -85,7 +87,7 @@ static int exe_make(const char *root, const struct world_exe *exe)
 	fd = open(full, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
 	if (fd < 0)
 		return -errno;
-	if (write(fd, exe->contents, len) != (ssize_t)len || fchmod(fd, 0755) < 0) {
+	if (write(fd, exe->contents, len) != (ssize_t)len || fchmod(fd, exe->foreign ? 0775 : 0755) < 0) {
 		close(fd);
 		return -EIO;
 	}

@@ -17,6 +17,7 @@ struct world_exe {
 	const char *contents;
 	const char *sha256; /* of the contents */
 	bool root_only;	    /* its owner alone can write it and every directory above it */
+	bool foreign;	    /* its group can write it, too */
 };
 extern const struct world_exe world_exes[];
 extern const size_t world_exe_count;

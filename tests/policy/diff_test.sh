@@ -19,6 +19,7 @@ GROUPS = ["4100", "4101"]
 PROGRAMS = ["/no/such/p1", "/no/such/p2", "/no/such/p*", "/no/such/q", "/no/such/q?"]
 PATTERNS = ["*.txt", "a/**", "a/*.txt", "/x", "**", "a/b/*", "[a-c]*"]
 UNITS = ["one.service", "two.scope"]
+FOREIGN = " with foreign code"
 ZONES = ["UTC", "Asia/Jakarta", "Europe/Berlin", "America/New_York"]
 DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 KINDS = [("user_sets", "users"), ("process_sets", "processes"), ("resource_sets", "resources"), ("time_sets", "times")]
@@ -52,7 +53,8 @@ def policy():
                 **({"from": f"{hours[0]:02}:00", "to": f"{hours[1]:02}:30"} if dice.random() < 0.8 else {})}
     return {"version": 1, "keys": {"k": {"provider": "file", "path": "/k"}},
             "user_sets": {f"u{i}": users() for i in range(3)},
-            "process_sets": {f"p{i}": {"processes": [process(p) for p in some(PROGRAMS)]} for i in range(3)},
+            "process_sets": {f"p{i}": {"processes": [process(p) for p in some(PROGRAMS)], "integrity": dice.random() < 0.5}
+                             for i in range(3)},
             "resource_sets": {f"r{i}": {"paths": some(PATTERNS)} for i in range(3)},
             "time_sets": {f"t{i}": times() for i in range(3)},
             "policies": {"p": {"key": "k", "rules": [rule() for _ in range(dice.randint(1, 5))]}},
@@ -61,13 +63,15 @@ def policy():
 def changed(old):
     new = copy.deepcopy(old)
     rules = new["policies"]["p"]["rules"]
-    way = dice.randrange(4)
+    way = dice.randrange(5)
     if way == 0:
         rules[dice.randrange(len(rules))] = rule()
     elif way == 1:
         dice.shuffle(rules)
     elif way == 2:
         rules.insert(dice.randint(0, len(rules)), rule())
+    elif way == 3:
+        new["process_sets"]["p0"]["integrity"] = not new["process_sets"]["p0"]["integrity"]
     else:
         section = dice.choice(KINDS)[0]
         new[section][section[0] + "0"] = policy()[section][section[0] + "1"]
@@ -90,9 +94,9 @@ def rewritten(old):
     rules.append(dict(dice.choice(rules))) # never reached
     return new
 
-def explain(file, action, path, **options):
+def explain(file, action, path, foreign, **options):
     words = [word for name, value in options.items() if value for word in ("--" + name.replace("_", "-"), value)]
-    answer = json.loads(run("explain", file, *words, "--action", action, "--json", f"{top}/g/{path}".rstrip("/")).stdout)
+    answer = json.loads(run("explain", file, *words, *["--foreign-code"] * foreign, "--action", action, "--json", f"{top}/g/{path}".rstrip("/")).stdout)
     # Contents alone have a view.
     key = answer["apply_key"] and action in ("data_read", "data_write", "execute")
     return answer["verdict"] + ("+apply_key" if key else "") + (" (audited)" if answer["audit"] else "")
@@ -106,7 +110,8 @@ def question():
     return {"user": user, "groups": dice.choice([[], ["4100"], ["4101"], GROUPS]), **more,
             "process": dice.choice(["/no/such/p1", "/no/such/p3", "/no/such/q", "/no/such/qq", "/no/such/z"]),
             "path": f"{top}/g/" + dice.choice(["x", "a/x", "a/b/c", "a/1.txt", "1.txt", "z"]),
-            "action": dice.choice(ACTIONS), "login": dice.choice([user, user, "0", "none"]), "at": when()}
+            "action": dice.choice(ACTIONS), "login": dice.choice([user, user, "0", "none"]), "at": when(),
+            "foreign_code": dice.random() < 0.3}
 
 # What the policy says to each: "deny", "permit", "permit+apply_key".
 def ask(file, questions):
@@ -131,6 +136,9 @@ def event(one, verdict, left_out):
     line = {"time": one["at"], "verdict": verdict.split("+")[0], "action": one["action"], "path": one["path"], "guard": "g",
             "uid": int(one["user"]), "gid": 7, "groups": [int(g) for g in one["groups"]], "exe": one["process"],
             "apply_key": "+" in verdict, "reason": "by_rule", "unit": one.get("unit"), **login}
+    if one["foreign_code"]: # said of nobody else
+        line["foreign_code"] = True
+        line["reason"] = "foreign_code" if verdict == "deny" else "by_rule"
     return {key: value for key, value in line.items() if key not in left_out}
 
 # The same question, with what was left out in every way it can have been.
@@ -210,15 +218,30 @@ for number in range(rounds):
         groups = ",".join([words[i + 1] for i, w in enumerate(words) if w == "gid"] or ["7"])
         if " + " in program:
             continue # of two globs no example is given
-        program, _, unit = program.partition(" in ")
+        foreign = program.endswith(FOREIGN)
+        program, _, unit = program.removesuffix(FOREIGN).partition(" in ")
         program = program.replace("any program", "/no/such/z").replace("*", "zz").replace("?", "z")
         at = when() if one["times"] is None else one["times"][0]["example"] or none_holds(old, new)
         if at is None:
             continue
         action = one["actions"][0]
-        got = [explain(f, action, path, user=uid, groups=groups, process=program, login_uid=login, unit=unit,
+        got = [explain(f, action, path, foreign, user=uid, groups=groups, process=program, login_uid=login, unit=unit,
                        at=at) for f in ("old.json", "new.json")]
         expect(f"{label}: what is told is so", got == [one["old"], one["new"]],
-               f"{got}, told {json.dumps(one)}: {uid} {groups} {program} {unit} {path} {login} {at}")
+               f"{got}, told {json.dumps(one)}: {uid} {groups} {program} {unit} {foreign} {path} {login} {at}")
+
+# Nothing but integrity: only who has mapped foreign code is treated otherwise, in whatever unit.
+for where in ({}, {"unit": "one.service"}):
+    old = policy()
+    old["process_sets"] = {"p": {"processes": [{"path": "/no/such/p1", **where}]}}
+    old["policies"]["p"]["rules"] = [{"processes": "p", "actions": ["data_read"], "effects": ["permit"]}]
+    new = copy.deepcopy(old)
+    new["process_sets"]["p"]["integrity"] = False
+    json.dump(old, open("old.json", "w"))
+    json.dump(new, open("new.json", "w"))
+    result = run("diff", "--json", "old.json", "new.json")
+    told = [(p["example"], one["old"], one["new"]) for one in json.loads(result.stdout) for p in one["programs"]]
+    program = "/no/such/p1" + (" in one.service" if where else "")
+    expect(f"integrity alone {where}", told == [(program + FOREIGN, "deny (audited)", "permit")], result.stdout + result.stderr)
 report()
 PYTHON

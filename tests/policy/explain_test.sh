@@ -9,13 +9,17 @@
 
 mkdir -p guarded/inner real
 ln -s real link
+cp /bin/true shared
+chmod 775 shared
 cat >policy.json <<END
 {
   "version": 1,
   "keys": { "k": { "provider": "file", "path": "/k" } },
   "user_sets": { "staff": { "users": ["4001"], "groups": ["4100"] }, "himself": { "users": ["4003"], "login": "required" } },
   "process_sets": { "server": { "processes": [{ "path": "/bin/cat", "unit": "one.service" }, { "unit": "two.scope" }] },
-    "editors": { "processes": [{ "path": "/no/such/editor" }, { "path": "/bin/cat" }] } },
+    "editors": { "processes": [{ "path": "/no/such/editor" }, { "path": "/bin/cat" }] },
+    "own": { "processes": [{ "path": "$dir/shared" }, { "path": "/bin/cat" }] },
+    "loose": { "integrity": false, "processes": [{ "path": "$dir/shared" }, { "path": "/bin/ls" }] } },
   "resource_sets": { "drafts": { "paths": ["*.draft"] } },
   "time_sets": { "office": { "days": ["mon"], "from": "08:00", "to": "18:00", "timezone": "Asia/Jakarta" } },
   "policies": {
@@ -27,6 +31,11 @@ cat >policy.json <<END
     "l": { "rules": [{ "users": "himself", "actions": ["read"], "effects": ["permit"] }] },
     "t": { "rules": [{ "times": "office", "actions": ["read"], "effects": ["permit"] }] },
     "s": { "rules": [{ "processes": "server", "actions": ["read"], "effects": ["permit"] }] },
+    "i": { "rules": [{ "processes": "own", "actions": ["data_read"], "effects": ["permit"] },
+      { "processes": ["own", "loose"], "actions": ["list"], "effects": ["permit"] }] },
+    "k": { "key": "k", "rules": [{ "resources": "drafts", "actions": ["all_ops"], "effects": ["deny", "audit"] },
+      { "actions": ["key_op"], "effects": ["permit", "apply_key", "audit"] },
+      { "actions": ["create"], "effects": ["permit", "apply_key"] }] },
     "q": { "rules": [{ "actions": ["read"], "effects": ["permit"] }] }
   },
   "guard_points": [
@@ -35,7 +44,9 @@ cat >policy.json <<END
     { "name": "linked", "path": "$dir/link", "policy": "q", "mode": "monitor" },
     { "name": "login", "path": "$dir/login", "policy": "l" },
     { "name": "times", "path": "$dir/times", "policy": "t" },
+    { "name": "integrity", "path": "$dir/integrity", "policy": "i" },
     { "name": "units", "path": "$dir/units", "policy": "s" },
+    { "name": "keys", "path": "$dir/keys", "policy": "k" },
     { "name": "later", "path": "$dir/later/*", "policy": "q" }
   ]
 }
@@ -97,6 +108,30 @@ expect "in no unit" 3 "an entry counts only in its unit" unit /bin/cat
 expect "in another unit" 3 "DENY" unit /bin/cat --unit three.service
 expect "another program in its unit" 3 "DENY" unit /bin/ls --unit one.service
 expect "any program in a unit" 0 "PERMIT" unit /bin/ls --unit two.scope
+code() { "$command" explain policy.json --user 1 --action "$@" integrity/a; }
+expect "integrity: root's alone" 0 "in process sets: server, editors, own" code data_read --unit one.service --process /bin/cat
+expect "it has mapped other code" 3 "a set asks for integrity, and code that is not root's alone is mapped" \
+	code data_read --process /bin/cat --foreign-code
+expect "the executable is not root's alone" 3 "in process sets: loose" code data_read --process "$dir/shared"
+expect "which is not asked for" 0 "PERMIT" code list --process "$dir/shared"
+expect "nor of what it maps" 0 "PERMIT" code list --process /bin/ls --foreign-code
+# Whom a rule permits key_op may do anything through the command, which is in no set, on the bytes as stored.
+install -m 755 "$command" command
+own=$dir/command
+is_foreign=$(find command ! -user 0)
+own() { "$own" explain policy.json --user 1 --process "$own" --action "$@"; }
+if [ -z "$is_foreign" ]; then
+	expect "the command, by key_op" 0 "PERMIT (audited)" own data_read keys/a
+	expect "on the bytes as stored" 0 "decided by:  rule 1: key_op" own data_write keys/a
+	expect "and says so" 0 "this command: a rule permits key_op" own list keys/a
+	expect "key_op itself" 0 "PERMIT (audited)" own key_op keys/a
+fi
+expect "not with foreign code" 3 "DENY" own data_read keys/a --foreign-code
+expect "not without key_op" 3 "DENY" own data_read integrity/a
+expect "nor where it is denied" 3 "DENY (audited)" own data_read keys/a.draft
+expect "another program" 3 "DENY" "$own" explain policy.json --user 1 --process "$command" --action data_read keys/a
+expect "by its own actions" 0 "PERMIT apply_key" own create keys/a --foreign-code
+expect "twice" 2 "--foreign-code is given twice" code list --process /bin/ls --foreign-code --foreign-code
 expect "also one that is not here" 0 "PERMIT" unit /no/such --unit two.scope
 expect "an unknown user" 1 "no such user" ask no-such-user /bin/cat data_read guarded/a
 expect "an unknown action" 2 'no action "read"' ask 4001 /bin/cat read guarded/a

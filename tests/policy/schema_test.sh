@@ -75,7 +75,7 @@ broken = [
     ("process_sets/editors/processes/0/unit", "x" * 55 + ".service"),
     ("process_sets/editors/processes/0", {"unit": "x.service", "sha256": "0" * 64}),
     ("process_sets/backup/processes/0/name", "a/b"), ("process_sets/backup/processes/0/name", "a**"),
-    ("process_sets/editors/integrity", False), ("process_sets/editors/processes", DROP),
+    ("process_sets/editors/integrity", "no"), ("process_sets/editors/processes", DROP),
     ("time_sets", {"t": {"timezone": "UTC"}}), ("time_sets", {"t": {"timezone": "/UTC", "days": ["mon"]}}),
     ("time_sets", {"t": {"days": ["mon"]}}), ("time_sets", {"t": {"timezone": "UTC", "days": ["monday"]}}),
     ("time_sets", {"t": {"timezone": "UTC", "from": "08:00"}}), ("time_sets", {"t": {"timezone": "UTC", "to": "08:00"}}),
@@ -114,6 +114,7 @@ good = [
     ("policies/documents/rules/3/browse", False), ("guard_points/0/mode", "monitor"), ("guard_points/0/mode", "learn"),
     (RULE + "comment", "who asked for it"), ("guard_points", []),
     ("guard_points/0/path", "/srv/[a-z]*/x?"), ("user_sets/finance/users", ["0"]),
+    ("process_sets/editors/integrity", False), ("process_sets/editors/integrity", True),
     ("process_sets/backup/processes/0/sha256", "Ab" * 32), ("policies/documents/chunk_size", 16777216),
     ("policies/documents/chunk_size", 65536.0), ("resource_sets", {"r": {"paths": ["/a", "**/.x", "a/**", "...", "*"]}}),
 ]

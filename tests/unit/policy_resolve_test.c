@@ -132,7 +132,7 @@ static void by_path(void **state)
 	struct tk_problems problems = {0};
 	struct tk_resolved *r = resolved("'process_sets': {"
 					 "'one': {'processes': [{'path': '%/bin/tool'}, {'path': '%/gone'}]},"
-					 "'many': {'processes': [{'path': '%/bin/*'}]},"
+					 "'many': {'processes': [{'path': '%/bin/*'}], 'integrity': false},"
 					 "'through-a-link': {'processes': [{'path': '%/alias/li[n]k'}]},"
 					 "'below': {'processes': [{'path': '%/opt/**/tool'}]}}",
 					 &problems);
@@ -203,9 +203,34 @@ static void by_digest(void **state)
 			 &problems);
 
 	assert_int_equal(r->process_count, 1);
-	assert_int_equal(process_at(r, "/bin/tool")->sets[0], 1);
+	assert_int_equal(process_at(r, "/bin/tool")->sets[0], 0);
+	assert_int_equal(process_at(r, "/bin/tool")->digest_sets[0], 1);
+	assert_string_equal(process_at(r, "/bin/tool")->set_names, "right");
+	assert_true(r->processes[0].has_sha256);
+	assert_int_equal(r->processes[0].sha256[31], 0xad);
 	assert_int_equal(problems.count, 1);
 	assert_non_null(strstr(problems.items[0].message, "with this digest"));
+	tk_problems_free(&problems);
+	tk_resolved_free(r);
+}
+
+/* Who executes what its group can write maps code of it. */
+static void by_integrity(void **state)
+{
+	struct tk_problems problems = {0};
+	struct tk_resolved *r = resolved("'process_sets': {"
+					 "'kept': {'processes': [{'path': '%/bin/*o*'}]},"
+					 "'asked-for': {'processes': [{'path': '%/bin/loose'}], 'integrity': true},"
+					 "'free': {'processes': [{'path': '%/bin/loose'}], 'integrity': false}}",
+					 &problems);
+
+	assert_int_equal(process_at(r, "/bin/tool")->sets[0], 1);
+	assert_int_equal(process_at(r, "/bin/other")->sets[0], 1);
+	assert_int_equal(process_at(r, "/bin/loose")->sets[0], 4);
+	assert_int_equal(problems.count, 2);
+	assert_string_equal(problems.items[0].pointer, "/process_sets/kept/processes/0");
+	assert_non_null(strstr(problems.items[0].message, "is no member: it is not root's"));
+	assert_string_equal(problems.items[1].pointer, "/process_sets/asked-for/processes/0");
 	tk_problems_free(&problems);
 	tk_resolved_free(r);
 }
@@ -339,7 +364,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(by_path),   cmocka_unit_test(by_name),
-		cmocka_unit_test(by_digest), cmocka_unit_test(by_name_under_a_writable_ancestor),
+		cmocka_unit_test(by_digest), cmocka_unit_test(by_integrity), cmocka_unit_test(by_name_under_a_writable_ancestor),
 		cmocka_unit_test(accounts),  cmocka_unit_test(cut_to_fit),
 		cmocka_unit_test(expanding), cmocka_unit_test(identity),
 		cmocka_unit_test(digests),

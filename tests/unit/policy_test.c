@@ -120,21 +120,25 @@ static void levels(void **state)
 		const char *text;
 		enum tk_mode said, unsaid;
 		uint8_t effects;
+		bool integrity;
 	} rows[] = {
-		{"", TK_MONITOR, TK_ENFORCE, TK_PERMIT},
-		{"'level': 'minimal',", TK_MONITOR, TK_ENFORCE, TK_PERMIT},
-		{"'level': 'normal',", TK_MONITOR, TK_ENFORCE, TK_PERMIT},
-		{"'level': 'paranoid',", TK_MONITOR, TK_ENFORCE, TK_PERMIT | TK_AUDIT},
-		{"'level': 'learning',", TK_MONITOR, TK_LEARN, TK_PERMIT},
+		{"", TK_MONITOR, TK_ENFORCE, TK_PERMIT, true},
+		{"'level': 'minimal',", TK_MONITOR, TK_ENFORCE, TK_PERMIT, false},
+		{"'level': 'normal',", TK_MONITOR, TK_ENFORCE, TK_PERMIT, true},
+		{"'level': 'paranoid',", TK_MONITOR, TK_ENFORCE, TK_PERMIT | TK_AUDIT, true},
+		{"'level': 'learning',", TK_MONITOR, TK_LEARN, TK_PERMIT, true},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct tk_problems problems = {0};
 		struct tk_compiled *c;
-		char text[512];
+		char text[768];
 
 		snprintf(text, sizeof(text),
-			 "{'version': 1, %s 'policies': {'p': {'rules': [{'actions': ['read'], 'effects': ['permit']}]}}, "
+			 "{'version': 1, %s 'process_sets': {'a': {'processes': [{'path': '/a'}]},"
+			 "'b': {'integrity': true, 'processes': [{'path': '/b'}]},"
+			 "'c': {'integrity': false, 'processes': [{'path': '/c'}]}},"
+			 "'policies': {'p': {'rules': [{'actions': ['read'], 'effects': ['permit']}]}}, "
 			 "'guard_points': [{'name': 'g', 'path': '/g', 'policy': 'p', 'mode': 'monitor'},"
 			 "{'name': 'h', 'path': '/h', 'policy': 'p'}]}",
 			 rows[i].text);
@@ -142,6 +146,7 @@ static void levels(void **state)
 		assert_int_equal(c->guards[0].mode, rows[i].said);
 		assert_int_equal(c->guards[1].mode, rows[i].unsaid);
 		assert_int_equal(c->rules[0].effects, rows[i].effects);
+		assert_int_equal(c->integrity_sets.sets[0], rows[i].integrity ? 3 : 2);
 		tk_compiled_free(c);
 		tk_problems_free(&problems);
 	}

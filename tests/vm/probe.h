@@ -46,6 +46,7 @@ struct operation {
 	void (*act)(char **args); /* NULL-terminated, one slot for each word; returns if it worked */
 };
 
-extern const struct operation data_operations[], name_operations[], other_operations[], exe_operations[];
+extern const struct operation data_operations[], name_operations[], other_operations[], exe_operations[],
+	code_operations[];
 
 #endif

@@ -5,6 +5,7 @@
 . tests/vm/cases.d/guarded.sh
 
 G=/mnt/ext4/guarded O=/mnt/ext4/outside
+own_command
 SHARER=$CASE_DIR/bin/sharer
 probe_as "$SHARER"
 PROCESS_SETS="$PROCESS_SETS, \"sharer\": { \"processes\": [ { \"path\": \"$SHARER\" } ] }"

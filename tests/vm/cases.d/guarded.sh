@@ -77,6 +77,12 @@ load() {
 	_holds "the policy is loaded"
 }
 
+# own_command: from now on the command is a copy that is root's alone, whoever has built it; key_op is for no other.
+own_command() {
+	install -D -m 755 "$TK" "$CASE_DIR/bin/takakrypt-bpf" || give_up "no copy of the command"
+	TK=$CASE_DIR/bin/takakrypt-bpf
+}
+
 # sealed LABEL FILE: ciphertext lies on the disk, at once or soon.
 sealed() { reads "$1: ciphertext on the disk" "data TAKA" "$BACKUP" --repeat-until-ok 20000 open-read "$2"; }
 # Everything that is closed is sealed.
