@@ -15,6 +15,8 @@ cd "$work" || exit 1
 umask 022
 passed=0 failed=0
 . "$here/meanwhile.sh"
+. "$here/files.sh"
+. "$here/agents.sh"
 
 check() { # NAME COMMAND...
 	local name=$1
@@ -201,12 +203,12 @@ check 'retire: format 1, named' said 't/old: the file needs this version; decryp
 check 'retire: format 1, alone' test "$(wc -l < err)" = 2
 "$tk" decrypt --key-file keys --key-version 1 t/old
 cp plain t/old && "$tk" encrypt --key-file a --key-id k --format 1 t/old
-cp t/f t/damaged && printf '\7' | dd of=t/damaged bs=1 seek=12 conv=notrunc status=none
+cp t/f t/damaged && spoil t/damaged 12
 check 'retire: damaged' retire 1 1 keys t
 check 'retire: damaged, named' said 't/damaged: whether it needs the version cannot be told'
 rm t/damaged
-cp foreign t/hurt && printf '\1' | dd of=t/hurt bs=1 seek=30 conv=notrunc status=none
-"$tk" encrypt --key-file keys --key-id k --key-version 1 -o t/hurt2 plain && printf '\1' | dd of=t/hurt2 bs=1 seek=30 conv=notrunc status=none
+cp foreign t/hurt && spoil t/hurt 30
+"$tk" encrypt --key-file keys --key-id k --key-version 1 -o t/hurt2 plain && spoil t/hurt2 30
 check 'retire: damaged header' retire 1 1 keys t
 check 'retire: damaged header, named' said 't/hurt2: whether it needs'
 rm t/hurt t/hurt2
@@ -253,31 +255,7 @@ check 'destroy at once' retire 0 2 --destroy keys t
 check 'destroy at once: gone' test "$(ls -A keys)" = 3
 
 # -------------------------------------------------- beside an agent's files
-agents() { # CODE STATUS COMMAND...: with an agent that says so; not in a chroot that is no mount
-	local code=$1 status=$2
-	shift 2
-	# shellcheck disable=SC2016 # for the inner shell
-	unshare -m sh -c 'mount -t tmpfs none /run && mkdir /run/takakrypt || exit 99
-		status=$1; shift
-		python3 - "$status" <<"END" &
-import os, socket, sys
-s = socket.socket(socket.AF_UNIX)
-s.bind("/run/takakrypt/new")
-s.listen()
-os.rename("/run/takakrypt/new", "/run/takakrypt/control")
-while True:
-    c = s.accept()[0]
-    try: # some only look whether anybody is there
-        c.recv(4096) and c.sendall(sys.argv[1].encode() + b"\n")
-    except OSError:
-        pass
-    c.close()
-END
-		while [ ! -S /run/takakrypt/control ]; do :; done
-		"$@" > out 2> err; rc=$?; kill $!; exit $rc' sh "$status" "$@"
-	[ $? -eq "$code" ]
-}
-if [ "$(id -u)" -eq 0 ] && unshare -m true 2> /dev/null; then
+if can_play_agent; then
 	rm -rf keys && "$tk" key generate --version 1 keys && "$tk" key rotate keys > /dev/null
 	rm -rf t && mkdir t && cp plain t/f && "$tk" encrypt --key-file keys --key-id k t/f
 	cp -r keys beside && mkdir t2 && cp plain t2/f

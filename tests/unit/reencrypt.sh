@@ -15,6 +15,7 @@ cd "$work" || exit 1
 umask 022
 passed=0 failed=0
 . "$here/meanwhile.sh"
+. "$here/files.sh"
 
 check() { # NAME COMMAND...
 	local name=$1
@@ -37,7 +38,6 @@ anew() { run "$1" rekey --reencrypt --key-file keys "${@:2}"; }
 said() { grep -qF -- "$1" err; }
 counts() { [ "$(jq -r '"\(.done) \(.skipped) \(.failed) \(.special)"' out)" = "$1" ]; }
 no_temp() { ! find . -name '.takakrypt-*' | grep -q .; }
-shape() { (cd "$1" && find . -printf '%P %y %m %U:%G %n %s %T@ %l\n' | grep -v ' d ' | sort && find . -print0 | sort -z | xargs -0 getfattr -hd -m '^user|posix_acl' -e hex 2> /dev/null); }
 versions() { "$tk" inspect --json t | jq -r '.[].key_version' | sort | uniq -c | tr -s ' \n' ' '; }
 # Whether two sealed files share any record's nonce: they would, had the content been kept.
 differs() { ! cmp -s <(tail -c +513 "$1" | head -c 12) <(tail -c +513 "$2" | head -c 12); }
@@ -76,7 +76,7 @@ check 'all of it' anew 0 --json t
 check 'counts' counts '21 2 0 2'
 check 'bytes' test "$(jq .bytes out)" = "$(cat plain/a/f* plain/a/b/large | wc -c)"
 check 'versions' test "$(versions)" = ' 21 2 '
-check 'shape' test "$(shape t)" = "$(shape sealed)"
+check 'shape' same_shape t sealed %s
 check 'links are one file' test "$(stat -c %i t/a/f1 t/third | sort -u | wc -l)" = 1
 check 'new contents' all_differ
 check 'an old file key opens the old content' old_key_opens sealed/a/b/large sealed/a/b/large
@@ -100,7 +100,7 @@ check 'the same plaintext' diff -r --no-dereference -x fifo -x beside -x nothing
 
 # ------------------------------------------------------------- refusals
 fresh
-printf '\1' | dd of=t/a/b/large bs=1 seek=900000 conv=notrunc status=none
+spoil t/a/b/large 900000
 cp t/a/b/large damaged
 cp plain/a/f7 t/a/f7 && "$tk" encrypt --key-file keys --key-id k --format 1 t/a/f7
 ln t/a/f9 outside

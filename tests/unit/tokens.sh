@@ -16,6 +16,7 @@ cd "$work" || exit 1
 umask 022
 passed=0 failed=0
 pin=73916428
+. "$here/files.sh"
 
 check() { # NAME COMMAND...
 	local name=$1
@@ -78,7 +79,7 @@ check 'rekey: by the second' run 0 verify --key-file kek2 t
 check 'rekey: anew' run 0 rekey --reencrypt --key-file "$uri" t
 check 'one version of the two' run 1 encrypt --key-file "$uri" --key-id payroll --key-version 7 plain/f
 check 'one version of the two: said' said '(no_key)'
-cp t/f hurt && printf '\1' | dd of=hurt bs=1 seek=90 conv=notrunc status=none
+cp t/f hurt && spoil hurt 90
 check 'damaged' run 1 verify --key-file "$uri" hurt
 check 'damaged: said' said '(wrong_key)'
 check 'decrypt at last' run 0 decrypt --key-file "$uri" -r t
