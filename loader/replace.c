@@ -21,14 +21,30 @@ static int because(int err, const char *why, const char **ret_why)
 	return err;
 }
 
+#define TEMP ".takakrypt-"
+
 static int temp_name(char name[TK_REPLACE_TEMP])
 {
 	uint64_t x;
 	int err = tk_random(&x, sizeof(x));
 
 	if (err == 0)
-		snprintf(name, TK_REPLACE_TEMP, ".takakrypt-%016" PRIx64, x);
+		snprintf(name, TK_REPLACE_TEMP, TEMP "%016" PRIx64, x);
 	return err;
+}
+
+/* The first of its names that a run which was killed has left, or NULL. */
+static const char *find_leftover(const char *path, const char *const *links)
+{
+	for (; path; path = links && *links ? *links++ : NULL) {
+		const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+
+		if (strncmp(name, TEMP, strlen(TEMP)) == 0 &&
+		    strspn(name + strlen(TEMP), "0123456789abcdef") == 16 &&
+		    strlen(name) == strlen(TEMP) + 16)
+			return path;
+	}
+	return NULL;
 }
 
 /* Without a name where the filesystem can: then even a kill leaves nothing behind. */
@@ -112,6 +128,7 @@ static bool same_file(const struct tk_replace *r)
 int tk_replace_open(struct tk_replace *r, const char *path, const char *const *links, const char *output,
 		    const char **ret_why)
 {
+	const char *left = output ? NULL : find_leftover(path, links);
 	_cleanup_free_ char *real = NULL;
 	struct stat st;
 	int err;
@@ -119,6 +136,12 @@ int tk_replace_open(struct tk_replace *r, const char *path, const char *const *l
 	*r = TK_REPLACE_INIT;
 	r->in_place = !output;
 	r->links = links;
+	if (left) {
+		snprintf(r->why, sizeof(r->why),
+			 "a run that was killed has left %.3000s, whose content another name may have anew",
+			 left);
+		return because(-EUCLEAN, r->why, ret_why);
+	}
 	real = realpath(path, NULL);
 	if (!real)
 		return because(-errno, "it cannot be found", ret_why);
@@ -330,8 +353,49 @@ static int relink(const struct tk_replace *r, const char *path)
 	return fsync(dir_fd) < 0 ? -errno : 0;
 }
 
+/* All of them, one after the other; each is durable before the next. */
+static int take_names(struct tk_replace *r, const char **ret_why)
+{
+	int err = take_name(r, r->dir_fd, r->temp, r->name);
+
+	if (err == -EBUSY)
+		return because(err, "it changed meanwhile", ret_why);
+	if (err < 0)
+		return because(err, "the new content cannot take its place", ret_why);
+	r->temp[0] = '\0';
+	for (const char *const *link = r->links; link && *link; link++) {
+		err = relink(r, *link);
+		if (err < 0)
+			return because(err, "a hard link was left behind with the old content", ret_why);
+	}
+	return 0;
+}
+
+/*
+ * While some links have the old content and some the new, the old one has a name more, durable before any of
+ * them changes: were it not for that, nothing would tell after a kill that they belong together.
+ */
+static int set_witness(const struct tk_replace *r, char witness[TK_REPLACE_TEMP])
+{
+	int err = temp_name(witness);
+
+	if (err == 0 && linkat(r->dir_fd, r->name, r->dir_fd, witness, 0) < 0)
+		err = -errno;
+	if (err < 0) {
+		witness[0] = '\0';
+		return err;
+	}
+	if (fsync(r->dir_fd) == 0)
+		return 0;
+	err = -errno;
+	unlinkat(r->dir_fd, witness, 0);
+	witness[0] = '\0';
+	return err;
+}
+
 static int put_in_place(struct tk_replace *r, const char **ret_why)
 {
+	char witness[TK_REPLACE_TEMP] = "";
 	int err = keep_metadata(r, ret_why);
 
 	if (err < 0)
@@ -351,18 +415,16 @@ static int put_in_place(struct tk_replace *r, const char **ret_why)
 		return because(-EBUSY, "a program opened it for writing meanwhile", ret_why);
 	if (!same_file(r))
 		return because(-EBUSY, "it changed meanwhile", ret_why);
-	err = take_name(r, r->dir_fd, r->temp, r->name);
-	if (err == -EBUSY)
-		return because(err, "it changed meanwhile", ret_why);
-	if (err < 0)
-		return because(err, "the new content cannot take its place", ret_why);
-	r->temp[0] = '\0';
-	for (const char *const *link = r->links; link && *link; link++) {
-		err = relink(r, *link);
+	if (r->links && *r->links) {
+		err = set_witness(r, witness);
 		if (err < 0)
-			return because(err, "a hard link was left behind with the old content", ret_why);
+			return because(err, "its hard links cannot be given one more", ret_why);
 	}
-	return 0;
+	err = take_names(r, ret_why);
+	if (witness[0] && is_old(r, r->dir_fd, witness) && unlinkat(r->dir_fd, witness, 0) < 0 && err == 0)
+		return because(-errno, "it is done, but the old content's last name cannot be removed",
+			       ret_why);
+	return err;
 }
 
 int tk_replace_commit(struct tk_replace *r, const char **ret_why)
@@ -383,6 +445,9 @@ static const char *remedy_for(int err)
 		return "name the other links too, remove them, or use -o";
 	case -EBUSY:
 		return "wait until nothing writes to it, and try again";
+	case -EUCLEAN:
+		return "find the name with the new content, `ln -f` it to the file's other names, remove "
+		       "what was left, and start again";
 	case -EISDIR:
 	case -EINVAL:
 		return NULL;
@@ -397,6 +462,7 @@ int tk_replace_fail(const char *verb, const char *path, const char *why, int err
 	switch (err) {
 	case -EMLINK:
 	case -EBUSY:
+	case -EUCLEAN:
 	case -EISDIR:
 	case -EINVAL:
 	case -EEXIST:

@@ -7,6 +7,7 @@
 #ifndef TK_LOADER_REPLACE_H
 #define TK_LOADER_REPLACE_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <sys/stat.h>
 
@@ -23,6 +24,7 @@ struct tk_replace {
 	char temp[TK_REPLACE_TEMP]; /* the name of what is being written; "" while it has none */
 	bool in_place, leased;
 	const char *const *links; /* borrowed */
+	char why[PATH_MAX];	  /* what ret_why may point to */
 };
 
 #define TK_REPLACE_INIT ((struct tk_replace){.in_fd = -1, .out_fd = -1, .dir_fd = -1})
@@ -31,7 +33,8 @@ struct tk_replace {
  * Opens path (following symbolic links to the real file) and a place for its
  * new content.  output NULL: the file is to be replaced; then it must have no
  * writer, and no hard links but `links` (NULL at the end; may be NULL), which
- * stays with the caller.  Otherwise output must not exist.
+ * stays with the caller; and none of these names may be one that a killed run
+ * has left (-EUCLEAN).  Otherwise output must not exist.
  * 0 or -errno; ret_why (never NULL on failure) says what was attempted in vain.
  */
 int tk_replace_open(struct tk_replace *r, const char *path, const char *const *links, const char *output,
@@ -39,8 +42,10 @@ int tk_replace_open(struct tk_replace *r, const char *path, const char *const *l
 /*
  * Makes the new content durable and puts it in place, under each of its names,
  * one after the other: in between some have the old content and some the new,
- * each of it complete.  -EBUSY when the file was opened for writing or changed since it was opened here.  On failure the file is as it was, except when *ret_why
- * says that it could not be made durable or that a hard link was left behind.
+ * each of it complete, and the old content a name ".takakrypt-" and 16 digits, by which tk_replace_open()
+ * knows it after a kill.  -EBUSY when the file was opened for writing or changed since it was opened here. On
+ * failure the file is as it was, except when *ret_why says that it could not be made durable or that a hard
+ * link was left behind.
  */
 int tk_replace_commit(struct tk_replace *r, const char **ret_why);
 /* Prints what one of the two has returned, with its reason; TK_EXIT_FAILED. */
