@@ -5,6 +5,7 @@
  * links belong together and how much there is to do.
  */
 #include "loader/tree.h"
+#include "loader/agent/agent.h"
 #include "loader/cmd.h"
 #include "loader/util.h"
 
@@ -17,8 +18,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define AGENT_DIRECTORY ".takakrypt" /* what the agent keeps there is its own to encrypt */
-#define THREADS_MIN 4		     /* with few processors: while one waits for the disk others work */
+#define VAULT ".takakrypt" /* the agent's journal: what is in it is its own to encrypt */
+#define THREADS_MIN 4	   /* with few processors: while one waits for the disk others work */
 #define THREADS_MAX 32
 
 struct entry {
@@ -82,6 +83,34 @@ static int add(struct run *run, const char *path, const struct stat *st, bool na
 	return 0;
 }
 
+/*
+ * Is the directory that the walk came upon, and whose parent it is in, a journal of the agent's?  Nobody but
+ * root can have made one, and it lies where a mount begins.  Elsewhere one may be left of a mount that is no
+ * more: with records in it, it counts as failed.  Anything else of that name is a directory like others.
+ */
+static bool is_vault(struct run *run, const FTSENT *f)
+{
+	struct statx parent;
+	int records;
+
+	if (f->fts_level == FTS_ROOTLEVEL || strcmp(f->fts_name, VAULT) != 0 || f->fts_statp->st_uid != 0 ||
+	    f->fts_statp->st_mode & 077)
+		return false;
+	if (statx(AT_FDCWD, ".", 0, 0, &parent) == 0 && parent.stx_attributes & STATX_ATTR_MOUNT_ROOT) {
+		run->tree->special++;
+		return true;
+	}
+	records = tk_vault_in_use(".");
+	if (records == 0)
+		return false;
+	tk_fail(run->tree->verb, f->fts_path,
+		records < 0 ? tk_strerror(records)
+			    : "it looks like the agent's journal of a filesystem that is mounted no more",
+		"mount that again and start the agent; if it is none, give it another name");
+	run->tree->failed++;
+	return true;
+}
+
 /* One thing that the walk came upon. */
 static int visit(struct run *run, FTS *fts, FTSENT *f)
 {
@@ -101,7 +130,7 @@ static int visit(struct run *run, FTS *fts, FTSENT *f)
 			tree->failed++;
 			fts_set(fts, f, FTS_SKIP);
 		}
-		if (!tree->directories || (!named && strcmp(f->fts_name, AGENT_DIRECTORY) == 0))
+		if (!tree->directories || is_vault(run, f))
 			fts_set(fts, f, FTS_SKIP);
 		return 0;
 	case FTS_DP:

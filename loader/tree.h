@@ -5,7 +5,7 @@
  * Knows nothing of what is done to a file.
  *
  * Symbolic links below a directory are not followed, special files are left out,
- * as are other filesystems (unless asked for) and the agent's own directory.  A
+ * as are other filesystems (unless asked for) and the agent's journals.  A
  * directory that is exchanged for something else under the walk counts as failed.
  */
 #ifndef TK_LOADER_TREE_H

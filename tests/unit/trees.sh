@@ -141,9 +141,20 @@ check 'links: still one' test "$(stat -c %h t/third)" = 3
 
 # ---------------------------------------------------------------- the agent's
 fresh
-mkdir t/.takakrypt && echo journal > t/.takakrypt/record
-check "agent's directory" enc 0 -r t
-check "agent's directory left alone" grep -q journal t/.takakrypt/record
+mkdir t/.takakrypt t/a/.takakrypt && echo mine > t/.takakrypt/record && echo mine > t/a/.takakrypt/f
+check "a directory of the agent's name" enc 0 --json -r t
+check "a directory of the agent's name: counts" counts '43 1 0 3'
+check "a directory of the agent's name: encrypted" eval 'is_taka t/.takakrypt/record && is_taka t/a/.takakrypt/f'
+if [ "$(id -u)" -eq 0 ]; then
+	fresh
+	mkdir -m 700 t/a/.takakrypt && echo journal > t/a/.takakrypt/record
+	check 'a journal at no mount' enc 1 --json -r t
+	check 'a journal at no mount: said' said "t/a/.takakrypt: it looks like the agent's journal"
+	check 'a journal at no mount: counts' counts '41 1 1 3'
+	check 'a journal at no mount: left alone' grep -q journal t/a/.takakrypt/record
+	rm t/a/.takakrypt/record
+	check 'an empty one' enc 0 -r t
+fi
 
 # ----------------------------------------------------- sparse, broken off
 fresh
@@ -331,6 +342,8 @@ if [ "$(id -u)" -eq 0 ] && mkdir -p t3/mnt t3/bound && mount -t tmpfs none t3/mn
 	if can_play_agent; then
 		check 'journal: an agent runs' agents 0 '{"ok": true}' "$tk" encrypt --key-file key --key-id k t3/mnt/f
 	fi
+	"$tk" verify --key-file keys --json t3/mnt > out 2> err
+	check 'journal: verify leaves it out, and counts it' test "$(jq .special out) $(grep -c record err)" = '1 0'
 	rm -f t3/mnt/.takakrypt/record
 	check 'journal: empty again' enc 0 -r t3/mnt
 	umount t3/bound t3/mnt
