@@ -38,6 +38,7 @@ static const char help[] =
 	"    generate writes 32 bytes from the kernel's random number generator to the new\n"
 	"    file PATH, readable by its owner only (mode 0600); it appears when it is whole\n"
 	"    and is durable when the command returns.  What exists is never overwritten.\n"
+	"    A kill may leave a file .unfinished-* beside it, which nobody reads: remove it.\n"
 	"    import does the same with a key from standard input or FILE: 32 bytes, or 64\n"
 	"    hexadecimal digits and perhaps a newline.\n"
 	"\n"

@@ -75,17 +75,31 @@ static int create_unnamed(int dir_fd, const char *name, const uint8_t kek[TK_KEK
 	return 0;
 }
 
+/* Without O_TMPFILE (NFS, older overlayfs): under a name that no reader of keys looks at, until it is whole.
+ */
 static int create_named(int dir_fd, const char *name, const uint8_t kek[TK_KEK_SIZE], bool hex)
 {
-	_cleanup_close_ int fd =
-		openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	int r;
+	_cleanup_close_ int fd = -1;
+	char temp[40];
+	uint64_t x;
+	int r = tk_random(&x, sizeof(x));
 
+	if (r < 0)
+		return r;
+	snprintf(temp, sizeof(temp), TK_KEY_UNFINISHED "%016" PRIx64, x);
+	fd = openat(dir_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
 	r = fchmod(fd, 0600) < 0 ? -errno : write_key(fd, kek, hex);
-	if (r < 0)
-		unlinkat(dir_fd, name, 0);
+	if (r == 0 && renameat2(dir_fd, temp, dir_fd, name, RENAME_NOREPLACE) == 0)
+		return 0;
+	/* EINVAL: filesystems that have no such rename, NFS among them; a link never replaces either */
+	if (r == 0 && (errno == EINVAL || errno == ENOSYS))
+		r = linkat(dir_fd, temp, dir_fd, name, 0) < 0 ? -errno : 0;
+	else if (r == 0)
+		r = -errno;
+	if (unlinkat(dir_fd, temp, 0) < 0 && r == 0)
+		r = -errno;
 	return r;
 }
 

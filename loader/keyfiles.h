@@ -15,6 +15,8 @@
 
 /* The name in a key directory of a version that was taken out of use: no reader of keys looks at it. */
 #define TK_KEY_RETIRED ".retired-"
+/* And of one that is being written where no nameless file can be: what begins so is left of a kill. */
+#define TK_KEY_UNFINISHED ".unfinished-"
 #define TK_KEY_NAME 24 /* room for either name of a version */
 
 /* "7", or ".retired-7"; returns buf. */

@@ -112,6 +112,38 @@ check 'usage: generate has no --from' run 2 key generate --from raw new
 { strace -o trace -e trace=write -e inject=write:signal=KILL:when=1 "$tk" key import --version 5 keys < raw; } 2> err
 check 'killed while it writes' grep -q '^write.*the only copy' trace
 check 'killed while it writes: nothing there' test "$(ls -A keys)" = 4
+# Where there are no nameless files, neither; nor is anything overwritten there.
+named() { # STRACE-OPTION... -- ARGUMENT...: whichever openat() is for a nameless file
+	local inject=()
+	while [ "$1" != -- ]; do
+		inject+=("$1")
+		shift
+	done
+	strace -o trace -e trace=openat,write,renameat2,linkat -e inject=openat:error=EOPNOTSUPP:when="$nameless" \
+		${inject[@]+"${inject[@]}"} "$tk" "${@:2}" < raw > out 2> err
+}
+strace -o trace -e trace=openat "$tk" key import --version 5 keys < raw
+nameless=$(grep -n O_TMPFILE trace | cut -d: -f1)
+rm keys/5
+check 'no nameless files' named -- key import --version 5 keys
+check 'no nameless files: so it was' grep -q 'O_TMPFILE.*INJECTED' trace
+check 'no nameless files: whole' cmp raw keys/5
+check 'no nameless files: mode' test "$(stat -c %a keys/5)" = 600
+check 'no nameless files: nothing else' test "$(ls -A keys | tr '\n' ' ')" = '4 5 '
+check 'no nameless files: never overwritten' eval '! named -- key import --version 4 keys && cmp raw keys/4'
+rm keys/5
+check 'no such rename' named -e inject=renameat2:error=EINVAL -- key import --version 5 keys
+check 'no such rename: whole' cmp raw keys/5
+check 'no such rename: nothing else' test "$(ls -A keys | tr '\n' ' ')" = '4 5 '
+cp raw five && cp other raw
+check 'no such rename: never overwritten' eval '! named -e inject=renameat2:error=EINVAL -- key import --version 5 keys && cmp five keys/5'
+cp five raw && rm keys/5
+{ named -e inject=write:signal=KILL:when=1 -- key import --version 5 keys; } 2> /dev/null
+check 'no nameless files, killed while it writes' grep -q 'killed by SIGKILL' trace
+check 'no nameless files, killed: nothing there' test "$(ls keys)" = 4
+check 'no nameless files, killed: what is left' test "$(ls -A keys | grep -cE '^\.unfinished-[0-9a-f]{16}$')" = 1
+check 'no nameless files, killed: no reader of it' run 0 key verify keys
+rm keys/.unfinished-*
 
 # --------------------------------------------------------------------- list
 "$tk" key rotate keys > /dev/null
