@@ -9,6 +9,7 @@
 #include "loader/keysource.h"
 #include "loader/util.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -88,6 +89,12 @@ static const char help[] =
 	"    takakrypt-bpf rekey --key-file /etc/takakrypt/keys/payroll /srv/payroll\n"
 	"    takakrypt-bpf key retire --version 1 /etc/takakrypt/keys/payroll /srv/payroll\n";
 
+int tk_key_help(void)
+{
+	fputs(help, stdout);
+	return TK_EXIT_DONE;
+}
+
 static const struct option options[] = {
 	{"hex", no_argument, NULL, 'x'},
 	{"version", required_argument, NULL, 'v'},
@@ -138,6 +145,9 @@ static int fail(const char *what, const char *path, uint32_t version, int err)
 			       version ? "it has that version already, or had it and retired it"
 				       : "it exists, and keys are never overwritten",
 			       version ? "choose a higher version" : "choose another name");
+	case -ENOSPC:
+	case -EDQUOT:
+		return tk_fail(what, path, tk_strerror(err), "free some space; nothing was written");
 	}
 	return tk_fail_err(what, path, err);
 }
@@ -262,6 +272,16 @@ static int read_text(int fd, struct secret *s, size_t *ret_len)
 	return 0;
 }
 
+/* 32 bytes they are, and would pass for a raw key, of half the strength that it seems to have. */
+static bool is_short_hex(const struct secret *s, size_t len)
+{
+	bool hex = len == TK_KEK_SIZE;
+
+	for (size_t i = 0; hex && i < len; i++)
+		hex = isxdigit(s->text[i]);
+	return hex;
+}
+
 static int import(int argc, char **argv)
 {
 	static const char what[] = "import the key from";
@@ -293,6 +313,10 @@ static int import(int argc, char **argv)
 	r = read_text(m.from ? file : STDIN_FILENO, &s, &len);
 	if (r < 0)
 		return tk_fail_err(what, from, r);
+	if (is_short_hex(&s, len))
+		return tk_fail(what, from,
+			       "it is 32 hexadecimal digits: a key of 16 bytes, which is too short",
+			       "give a key of 32 bytes, as they are or as 64 digits");
 	if (tk_key_parse(s.text, len, s.key) < 0)
 		return tk_fail(what, from, "it holds neither 32 bytes nor 64 hexadecimal digits",
 			       "nothing was written; check what was given");
@@ -327,10 +351,8 @@ static int rotate(int argc, char **argv)
 	optind = 0;
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		if (c == 'h') {
-			fputs(help, stdout);
-			return TK_EXIT_DONE;
-		}
+		if (c == 'h')
+			return tk_key_help();
 		if (c == 'v' || c == 'o' || c == 'f')
 			return tk_usage(verb, "rotate takes neither --version nor -o nor --from");
 		if (c != 'x')
@@ -367,6 +389,8 @@ static int verify(int argc, char **argv)
 
 	if (argc < 2)
 		return tk_usage(verb, "verify needs the path of a key");
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+		return tk_key_help();
 	if (argv[1][0] == '-')
 		return tk_usage(verb, "verify has no option %s", argv[1]);
 	tk_hold_secrets();
@@ -395,10 +419,8 @@ int cmd_key(int argc, char **argv)
 {
 	if (argc < 2)
 		return tk_usage(verb, "say what to do: generate, import, rotate, verify, list or retire");
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-		fputs(help, stdout);
-		return TK_EXIT_DONE;
-	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+		return tk_key_help();
 	for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++)
 		if (strcmp(argv[1], actions[i].name) == 0)
 			return actions[i].fn(argc - 1, argv + 1);

@@ -20,6 +20,7 @@ static const char verb[] = "key";
 static const struct option options[] = {
 	{"json", no_argument, NULL, 'j'},
 	{"policy", required_argument, NULL, 'p'},
+	{"help", no_argument, NULL, 'h'},
 	{},
 };
 
@@ -173,7 +174,7 @@ int tk_key_list(int argc, char **argv)
 
 	optind = 0;
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		switch (c) {
 		case 'j':
 			if (array)
@@ -187,6 +188,8 @@ int tk_key_list(int argc, char **argv)
 				return tk_usage(verb, "--policy is given twice");
 			policy = optarg;
 			break;
+		case 'h':
+			return tk_key_help();
 		default:
 			return tk_usage_getopt(verb, argv, c);
 		}

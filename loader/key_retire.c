@@ -32,6 +32,7 @@ enum {
 static const struct option options[] = {
 	{"version", required_argument, NULL, OPT_VERSION},
 	{"destroy", no_argument, NULL, OPT_DESTROY},
+	{"help", no_argument, NULL, 'h'},
 	{},
 };
 
@@ -281,7 +282,7 @@ int tk_key_retire(int argc, char **argv)
 
 	optind = 0;
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		switch (c) {
 		case OPT_VERSION:
 			if (job.version)
@@ -295,6 +296,8 @@ int tk_key_retire(int argc, char **argv)
 				return tk_usage(verb, "--destroy is given twice");
 			job.destroy = true;
 			break;
+		case 'h':
+			return tk_key_help();
 		default:
 			return tk_usage_getopt(verb, argv, c);
 		}

@@ -144,6 +144,19 @@ check 'no nameless files, killed: nothing there' test "$(ls keys)" = 4
 check 'no nameless files, killed: what is left' test "$(ls -A keys | grep -cE '^\.unfinished-[0-9a-f]{16}$')" = 1
 check 'no nameless files, killed: no reader of it' run 0 key verify keys
 rm keys/.unfinished-*
+strace -o trace -e trace=write -e inject=write:error=ENOSPC:when=1 "$tk" key import --version 5 keys < raw > out 2> err
+check 'no space: said' said 'No space left on device; free some space; nothing was written'
+check 'no space: nothing there' test "$(ls -A keys)" = 4
+head -c 32 hex > half
+check '16 bytes in digits' given half 1 key import new
+check '16 bytes in digits: said' said 'a key of 16 bytes, which is too short'
+check '16 bytes in digits: nothing' test ! -e new
+for action in generate import rotate verify list retire; do
+	for option in -h --help; do
+		check "$action $option" run 0 key $action $option
+		check "$action $option: said" grep -q '^SYNOPSIS' out
+	done
+done
 
 # --------------------------------------------------------------------- list
 "$tk" key rotate keys > /dev/null
