@@ -14,11 +14,14 @@
 #include "loader/util.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define NAMED_MAX 10 /* files that need it and are named; the others are counted */
 
@@ -26,12 +29,10 @@ static const char verb[] = "key";
 
 enum {
 	OPT_VERSION = 256,
-	OPT_DESTROY,
 };
 
 static const struct option options[] = {
 	{"version", required_argument, NULL, OPT_VERSION},
-	{"destroy", no_argument, NULL, OPT_DESTROY},
 	{"help", no_argument, NULL, 'h'},
 	{},
 };
@@ -39,13 +40,18 @@ static const struct option options[] = {
 struct job {
 	const char *dir;
 	uint32_t version;
-	bool destroy;
-	bool retired; /* it is already, and to be destroyed now */
 	char what[48];
 	char path[PATH_MAX]; /* of the version's file */
 	struct tk_keysource keys;
 	cJSON *agent;	    /* its state; NULL: none runs */
 	atomic_uint needed; /* files */
+
+	pthread_mutex_t lock; /* of the filesystems that files were found on */
+	struct filesystem {
+		dev_t dev;
+		int fd; /* of the first file there */
+	} * filesystems;
+	size_t count;
 };
 
 static const cJSON *in(const cJSON *json, const char *name)
@@ -69,6 +75,7 @@ static int check_version(struct job *job)
 	_cleanup_(tk_keydir_clear) struct tk_keydir dir = {};
 	char name[TK_KEY_NAME];
 	uint32_t current;
+	bool retired;
 	int r = tk_keydir_read(job->dir, &dir);
 
 	if (r == -ENOTDIR)
@@ -82,37 +89,69 @@ static int check_version(struct job *job)
 	if (job->version == current)
 		return tk_fail(job->what, job->dir, "it is the current version: files are written under it",
 			       "`takakrypt-bpf key rotate` makes another one");
-	job->retired = !has(&dir, job->version, false);
-	if (job->retired && !has(&dir, job->version, true))
-		return tk_fail(job->what, job->dir, "there is no such version",
-			       "`takakrypt-bpf key list` shows them");
-	if (job->retired && !job->destroy)
-		return tk_fail(job->what, job->dir, "it is retired already",
-			       "give --destroy to remove it for good");
-	if (!job->retired && has(&dir, job->version, true))
+	retired = has(&dir, job->version, true);
+	if (!has(&dir, job->version, false))
+		return retired ? tk_fail(job->what, job->dir, "it is retired already",
+					 "`takakrypt-bpf help key` says how to take it back")
+			       : tk_fail(job->what, job->dir, "there is no such version",
+					 "`takakrypt-bpf key list` shows them");
+	if (retired)
 		return tk_fail(job->what, job->dir, "another key of that version was retired before",
 			       "find out which of the two is wanted");
 	if ((size_t)snprintf(job->path, sizeof(job->path), "%s/%s", job->dir,
-			     tk_key_name(job->version, job->retired, name)) >= sizeof(job->path))
+			     tk_key_name(job->version, false, name)) >= sizeof(job->path))
 		return tk_fail_err(job->what, job->dir, -ENAMETOOLONG);
 	return TK_EXIT_DONE;
 }
 
 /* --------------------------------------------------------------- the agent */
 
-/* What it was given at its last load or reload, it writes with. */
-static int check_agents_key(const struct job *job, const cJSON *key, const struct stat *own)
+static bool same(const struct stat *a, const struct stat *b)
 {
-	const char *where = cJSON_GetStringValue(in(key, "where"));
-	const cJSON *current = in(key, "current");
-	struct stat st;
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
 
-	if (!where || stat(where, &st) < 0 || st.st_dev != own->st_dev || st.st_ino != own->st_ino)
-		return TK_EXIT_DONE;
-	if (cJSON_IsNumber(current) && current->valuedouble != job->version)
-		return TK_EXIT_DONE;
-	return tk_fail(job->what, job->dir, "the agent still writes files under it",
-		       "`takakrypt-bpf reload`, then `rekey`, then try again");
+/*
+ * What it was given at its last load or reload, it writes with.  Only a file elsewhere is known to be another
+ * key: where a command or a credential has its key from, nobody can tell.
+ */
+static int check_agents_key(const struct job *job, const cJSON *key)
+{
+	const char *provider = cJSON_GetStringValue(in(key, "provider"));
+	const char *where = cJSON_GetStringValue(in(key, "where"));
+	const char *id = cJSON_GetStringValue(in(key, "id"));
+	const cJSON *current = in(key, "current");
+	bool other = cJSON_IsNumber(current) && current->valuedouble != job->version;
+	struct stat st, dir, file;
+	char why[TK_KEY_ID_MAX + 80];
+
+	if (!provider || strcmp(provider, "file") != 0) {
+		snprintf(why, sizeof(why),
+			 "the agent's key %s, which is no file, has that version and may be it",
+			 id ? id : "without a name");
+		return other ? TK_EXIT_DONE
+			     : tk_fail(job->what, job->dir, why,
+				       "`takakrypt-bpf unload` for the time, or give that key another "
+				       "version");
+	}
+	if (!where || stat(where, &st) < 0)
+		return other ? TK_EXIT_DONE
+			     : tk_fail(job->what, job->dir,
+				       "a key file of the agent's cannot be found, and may be this one",
+				       "put it back where the policy says, or `takakrypt-bpf reload`");
+	if (stat(job->dir, &dir) < 0)
+		return tk_fail_err(job->what, job->dir, -errno);
+	if (stat(job->path, &file) < 0)
+		return tk_fail_err(job->what, job->path, -errno);
+	if (same(&st, &dir) && !other)
+		return tk_fail(job->what, job->dir, "the agent still writes files under it",
+			       "`takakrypt-bpf reload`, then `rekey`, then try again");
+	/* A single file is taken for one version, whatever its name. */
+	if (same(&st, &file))
+		return tk_fail(job->what, job->dir,
+			       "the agent still writes files under it, as a key by itself",
+			       "name the directory in the policy, `takakrypt-bpf reload`, and encrypt anew");
+	return TK_EXIT_DONE;
 }
 
 /* Files in its hands have no ciphertext to look at, and may come back under the version they had. */
@@ -121,14 +160,14 @@ static int check_agent(struct job *job)
 	_cleanup_json_ cJSON *request = cJSON_CreateObject();
 	const cJSON *records, *key;
 	struct tk_kernel *kernel;
-	struct stat st;
 	int err = -ENOMEM, code = TK_EXIT_DONE;
 
+	cJSON_Delete(TK_TAKE_PTR(job->agent));
 	if (request && cJSON_AddStringToObject(request, "verb", "status"))
 		err = tk_client_ask(NULL, request, &job->agent);
 	if (err == -ENOENT || err == -ECONNREFUSED) {
 		if (tk_kernel_open(&kernel) < 0)
-			return TK_EXIT_DONE; /* tk_unfinished() looks at what an earlier one left */
+			return TK_EXIT_DONE; /* tk_unfinished_any() looks at what an earlier one left */
 		tk_kernel_close(kernel);
 		return tk_fail(job->what, job->dir,
 			       "a policy is in force, and no agent runs that could be asked",
@@ -147,10 +186,8 @@ static int check_agent(struct job *job)
 		return tk_fail(job->what, job->dir,
 			       "files in guard points are open, and may come back under it",
 			       "let the programs that have them open end, and `takakrypt-bpf settle`");
-	if (stat(job->dir, &st) < 0)
-		return tk_fail_err(job->what, job->dir, -errno);
 	cJSON_ArrayForEach (key, in(job->agent, "keys"))
-		code |= check_agents_key(job, key, &st);
+		code |= check_agents_key(job, key);
 	return code;
 }
 
@@ -186,6 +223,45 @@ static enum tk_tree_result cannot_tell(struct job *job, const char *path, int er
 	return needed(job, path, why, tk_advice(err));
 }
 
+/* Remembers where the file is, for make_durable(). */
+static int note_filesystem(struct job *job, dev_t dev, int fd)
+{
+	struct filesystem *grown;
+	int r = 0;
+
+	pthread_mutex_lock(&job->lock);
+	for (size_t i = 0; i < job->count; i++)
+		if (job->filesystems[i].dev == dev)
+			goto out;
+	grown = reallocarray(job->filesystems, job->count + 1, sizeof(*grown));
+	if (grown)
+		job->filesystems = grown;
+	fd = grown ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+	if (fd < 0)
+		r = grown ? -errno : -ENOMEM;
+	else
+		grown[job->count++] = (struct filesystem){.dev = dev, .fd = fd};
+out:
+	pthread_mutex_unlock(&job->lock);
+	return r;
+}
+
+/*
+ * A header that was read is not yet on the disk: a rekey that was broken off may have written it and not have
+ * made it durable.  Without the old version the file would be lost in a power failure.
+ */
+static int make_durable(struct job *job, int code)
+{
+	while (job->count) {
+		const struct filesystem *fs = &job->filesystems[--job->count];
+
+		if (code == TK_EXIT_DONE && syncfs(fs->fd) < 0)
+			code = tk_fail_err("make durable", "the files", -errno);
+		close(fs->fd);
+	}
+	return code;
+}
+
 static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_progress progress,
 				    void *progress_ctx, uint64_t *ret_bytes)
 {
@@ -201,6 +277,9 @@ static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_
 		atomic_fetch_add(&job->needed, 1);
 		return TK_TREE_FAILED;
 	}
+	err = note_filesystem(job, st.st_dev, fd);
+	if (err < 0)
+		return cannot_tell(job, f->path, err);
 	if (tk_tree_magic(fd) == 0) {
 		if (job->agent && st.st_size && in_guard_point(job, f->path))
 			return needed(job, f->path, "the agent shows it to this command as plaintext",
@@ -210,9 +289,8 @@ static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_
 	err = tk_header_read(fd, 0, (uint64_t)st.st_size, &h);
 	if (err < 0)
 		return cannot_tell(job, f->path, err);
-	if (h.version == 2 && h.key_version != job->version)
-		return TK_TREE_DONE;
-	if (tk_keysource_ring(&job->keys, h.key_id, job->version, &ring)) {
+	/* By whatever number: the key's file may have been used by itself. */
+	if (tk_keysource_ring(&job->keys, h.key_id, h.version == 2 ? h.key_version : job->version, &ring)) {
 		atomic_fetch_add(&job->needed, 1);
 		return TK_TREE_FAILED;
 	}
@@ -225,59 +303,83 @@ static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_
 	if (err < 0)
 		return cannot_tell(job, f->path, err);
 	return needed(job, f->path, "the file needs this version",
-		      h.version == 2 ? "put it under the current one: `takakrypt-bpf rekey`"
-				     : "decrypt it and encrypt it anew");
+		      h.version == 2 && h.key_version == job->version
+			      ? "put it under the current one: `takakrypt-bpf rekey`"
+			      : "decrypt it and encrypt it anew");
 }
 
-static int take_away(const struct job *job)
-{
-	int r = job->destroy ? tk_keydir_destroy(job->dir, job->version, job->retired)
-			     : tk_keydir_retire(job->dir, job->version);
-	char name[TK_KEY_NAME];
+/* ---------------------------------------------------------------- retiring */
 
-	if (r < 0)
-		return tk_fail_err(job->what, job->dir, r);
-	tk_put_safe(stdout, job->dir);
-	if (job->destroy)
-		printf(": version %" PRIu32 " is destroyed\n", job->version);
-	else
-		printf(": version %" PRIu32 " is retired, and kept as %s\n", job->version,
-		       tk_key_name(job->version, true, name));
-	return TK_EXIT_DONE;
-}
-
-static int retire(struct job *job, char **trees, size_t n)
+/* Everything that could need the version, and all of it durable. */
+static int look(struct job *job, char **trees, size_t n)
 {
 	/* Across filesystems: what is not looked at may be in need. */
 	struct tk_tree tree = {
 		.verb = job->what, .directories = true, .cross = true, .fn = one_file, .ctx = job};
-	int code;
+	int code = check_agent(job);
+
+	/* Journals are root's, and so are the keys of what is in them. */
+	if (code == TK_EXIT_DONE)
+		code = (geteuid() == 0 ? tk_unfinished_any : tk_unfinished)(job->what, trees, n, true);
+	if (code != TK_EXIT_DONE)
+		return code;
+	job->needed = 0;
+	job->keys.path = job->path;
+	snprintf(job->what, sizeof(job->what), "retire a key's version %" PRIu32 " beside", job->version);
+	code = make_durable(job, tk_tree_run(&tree, trees, n));
+	snprintf(job->what, sizeof(job->what), "retire version %" PRIu32 " of", job->version);
+	tk_keysource_clear(&job->keys);
+	if (job->needed > NAMED_MAX)
+		fprintf(stderr, "takakrypt-bpf: and %u more files\n", job->needed - NAMED_MAX);
+	return code;
+}
+
+static int take_back(struct job *job)
+{
+	int r = tk_keydir_retire(job->dir, job->version, true);
+
+	if (r < 0) {
+		tk_fail_err("take back", job->path, r);
+		return tk_fail(job->what, job->dir, "files may need it, and it is out of use",
+			       "rename it to its number");
+	}
+	return tk_fail(job->what, job->dir,
+		       tk_interrupted() ? "it was interrupted" : "files may need it that came meanwhile",
+		       "it was taken back into use");
+}
+
+static int retire(struct job *job, char **trees, size_t n)
+{
+	char name[TK_KEY_NAME];
+	int code, r;
 
 	snprintf(job->what, sizeof(job->what), "retire version %" PRIu32 " of", job->version);
 	code = check_version(job);
-	if (code == TK_EXIT_DONE)
-		code = check_agent(job);
-	if (code == TK_EXIT_DONE)
-		code = tk_unfinished(job->what, trees, n, true);
 	if (code != TK_EXIT_DONE)
 		return code;
-	job->keys.path = job->path;
-	snprintf(job->what, sizeof(job->what), "retire a key's version %" PRIu32 " beside", job->version);
-	code = tk_tree_run(&tree, trees, n);
-	snprintf(job->what, sizeof(job->what), "retire version %" PRIu32 " of", job->version);
-	if (code == TK_EXIT_DONE)
-		return take_away(job);
-	if (tk_interrupted())
+	code = look(job, trees, n);
+	if (code != TK_EXIT_DONE && tk_interrupted())
 		return tk_fail(job->what, job->dir, "it was interrupted",
 			       "nothing was changed; start it again");
-	if (job->needed > NAMED_MAX)
-		fprintf(stderr, "takakrypt-bpf: and %u more files\n", job->needed - NAMED_MAX);
-	return tk_fail(job->what, job->dir, "files may need it", "nothing was changed");
+	if (code != TK_EXIT_DONE)
+		return tk_fail(job->what, job->dir, "files may need it", "nothing was changed");
+	r = snprintf(job->path, sizeof(job->path), "%s/%s", job->dir,
+		     tk_key_name(job->version, true, name)) >= (int)sizeof(job->path)
+		    ? -ENAMETOOLONG
+		    : tk_keydir_retire(job->dir, job->version, false);
+	if (r < 0)
+		return tk_fail_err(job->what, job->dir, r);
+	/* A file that its owner moved under the first walk from where it had not been yet to where it had. */
+	if (look(job, trees, n) != TK_EXIT_DONE)
+		return take_back(job);
+	tk_put_safe(stdout, job->dir);
+	printf(": version %" PRIu32 " is retired, and kept as %s\n", job->version, name);
+	return TK_EXIT_DONE;
 }
 
 int tk_key_retire(int argc, char **argv)
 {
-	struct job job = {.keys = TK_KEYSOURCE_INIT};
+	struct job job = {.keys = TK_KEYSOURCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER};
 	int c, code;
 
 	optind = 0;
@@ -290,11 +392,6 @@ int tk_key_retire(int argc, char **argv)
 			code = tk_key_parse_version(optarg, &job.version);
 			if (code)
 				return code;
-			break;
-		case OPT_DESTROY:
-			if (job.destroy)
-				return tk_usage(verb, "--destroy is given twice");
-			job.destroy = true;
 			break;
 		case 'h':
 			return tk_key_help();
@@ -314,7 +411,7 @@ int tk_key_retire(int argc, char **argv)
 	tk_hold_secrets();
 	tk_catch_signals();
 	code = retire(&job, argv + optind, (size_t)(argc - optind));
-	tk_keysource_clear(&job.keys);
+	free(job.filesystems);
 	cJSON_Delete(job.agent);
 	return code;
 }

@@ -223,23 +223,19 @@ void tk_keydir_clear(struct tk_keydir *dir)
 	*dir = (struct tk_keydir){};
 }
 
-int tk_keydir_retire(const char *path, uint32_t version)
+int tk_keydir_retire(const char *path, uint32_t version, bool back)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char name[TK_KEY_NAME], retired[TK_KEY_NAME];
+	char from[TK_KEY_NAME], to[TK_KEY_NAME];
+	int r;
 
-	if (fd < 0 || renameat2(fd, tk_key_name(version, false, name), fd,
-				tk_key_name(version, true, retired), RENAME_NOREPLACE) < 0)
+	if (fd < 0 || renameat2(fd, tk_key_name(version, back, from), fd, tk_key_name(version, !back, to),
+				RENAME_NOREPLACE) < 0)
 		return -errno;
-	return fsync(fd) < 0 ? -errno : 0;
-}
-
-int tk_keydir_destroy(const char *path, uint32_t version, bool retired)
-{
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char name[TK_KEY_NAME];
-
-	if (fd < 0 || unlinkat(fd, tk_key_name(version, retired, name), 0) < 0)
-		return -errno;
-	return fsync(fd) < 0 ? -errno : 0;
+	if (fsync(fd) == 0)
+		return 0;
+	r = -errno;
+	if (!back) /* in use it does no harm */
+		renameat2(fd, to, fd, from, RENAME_NOREPLACE);
+	return r;
 }

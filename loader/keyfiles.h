@@ -41,9 +41,7 @@ struct tk_keydir {
 int tk_keydir_read(const char *path, struct tk_keydir *ret_dir);
 void tk_keydir_clear(struct tk_keydir *dir);
 
-/* Takes a version out of use: under its other name, durable.  -EEXIST: there is a retired one already. */
-int tk_keydir_retire(const char *path, uint32_t version);
-/* Removes a version (or what is left of a retired one) for good. */
-int tk_keydir_destroy(const char *path, uint32_t version, bool retired);
+/* Takes a version out of use, or back into it: under its other name, durable.  -EEXIST: that is taken. */
+int tk_keydir_retire(const char *path, uint32_t version, bool back);
 
 #endif

@@ -46,7 +46,9 @@ static int look(const char *verb, const char *path, const char *dir)
 		snprintf(why, sizeof(why),
 			 "the agent's journal at %.300s has %d records: files there may be half moved", dir,
 			 records);
-	return tk_fail(verb, path, why, "start the agent (load the policy) so that it recovers them first");
+	return tk_fail(verb, path, why,
+		       agent_runs() ? "have the agent guard that filesystem, so that it recovers them first"
+				    : "start the agent (load the policy) so that it recovers them first");
 }
 
 /* Upwards through its filesystem: a mount whose root lay in between may have been the widest once. */
@@ -100,12 +102,14 @@ static int look_at_mounts(const char *verb, const char *path, const char *real,
 
 int tk_unfinished(const char *verb, char **paths, size_t n, bool crossing)
 {
-	_cleanup_(mounts_freep) struct tk_mounts mounts = {};
-	int err;
+	return agent_runs() ? 0 : tk_unfinished_any(verb, paths, n, crossing);
+}
 
-	if (agent_runs())
-		return 0;
-	err = tk_mountinfo_read("/proc/self/mountinfo", &mounts);
+int tk_unfinished_any(const char *verb, char **paths, size_t n, bool crossing)
+{
+	_cleanup_(mounts_freep) struct tk_mounts mounts = {};
+	int err = tk_mountinfo_read("/proc/self/mountinfo", &mounts);
+
 	if (err < 0)
 		return tk_fail_err("read", "/proc/self/mountinfo", err);
 	for (size_t i = 0; i < n; i++) {

@@ -15,5 +15,7 @@
  * mounted below the paths are concerned, too.
  */
 int tk_unfinished(const char *verb, char **paths, size_t n, bool crossing);
+/* The same even when an agent runs: whatever lies in a journal is unfinished. */
+int tk_unfinished_any(const char *verb, char **paths, size_t n, bool crossing);
 
 #endif

@@ -112,6 +112,7 @@ check 'usage: generate has no --from' run 2 key generate --from raw new
 { strace -o trace -e trace=write -e inject=write:signal=KILL:when=1 "$tk" key import --version 5 keys < raw; } 2> err
 check 'killed while it writes' grep -q '^write.*the only copy' trace
 check 'killed while it writes: nothing there' test "$(ls -A keys)" = 4
+
 # Where there are no nameless files, neither; nor is anything overwritten there.
 named() { # STRACE-OPTION... -- ARGUMENT...: whichever openat() is for a nameless file
 	local inject=()
@@ -234,7 +235,7 @@ check 'retire: needed, kept' kept
 check 'retire: needed by one' retire 1 1 keys t
 check 'retire: needed by one, named' said 't/sub/g: the file needs'
 check 'retire: needed by one, alone' test "$(wc -l < err)" = 2
-check 'retire: destroy, needed' retire 1 1 --destroy keys t
+check 'retire: does not destroy' retire 2 1 --destroy keys t
 check 'retire: kept' kept
 check 'retire: a tree that is not there' retire 1 1 keys none
 check 'retire: not there, kept' kept
@@ -289,23 +290,58 @@ check 'retire: rotate went on' test -e keys/3
 mv keys/.retired-1 keys/1
 check 'retire: taken back' run 0 key verify keys
 cp plain t/late && "$tk" encrypt --key-file keys --key-id k --key-version 1 t/late
-mv keys/1 keys/.retired-1
-check 'destroy a retired one, needed' retire 1 1 --destroy keys t
-check 'destroy a retired one, needed: kept' cmp one keys/.retired-1
+check 'retire: taken back, and needed' retire 1 1 keys t
 rm t/late
-check 'destroy a retired one' retire 0 1 --destroy keys t
-check 'destroy: gone' test "$(ls -A keys | tr '\n' ' ')" = '2 3 '
+
+# A version whose file was used by itself is in the header as version 1.
+install -m 600 keys/2 alone && cp plain t/alone && "$tk" encrypt --key-file alone --key-id k t/alone
 "$tk" rekey --key-file keys t/f t/sub > out 2> err
-check 'destroy at once' retire 0 2 --destroy keys t
-check 'destroy at once: gone' test "$(ls -A keys)" = 3
+check 'retire: by another number' retire 1 2 keys t
+check 'retire: by another number, named' said 't/alone: the file needs this version; decrypt it'
+check 'retire: by another number, alone' test "$(wc -l < err)" = 2
+rm t/alone
+check 'retire: version 2' retire 0 2 keys t
+mv keys/.retired-2 keys/2
+check 'retire: durable before' strace -f -o trace -e trace=syncfs,renameat2 "$tk" key retire --version 2 keys t > out
+check 'retire: durable before, said' test "$(sed -n 's/^[0-9]* *\([a-z0-9]*\)(.*/\1/p' trace | head -n 2 | tr '\n' ' ')" = 'syncfs renameat2 '
+mv keys/.retired-2 keys/2
+strace -f -o trace -e trace=syncfs -e inject=syncfs:error=EIO "$tk" key retire --version 2 keys t > out 2> err
+check 'retire: cannot be made durable' test $? = 1
+check 'retire: cannot be made durable, kept' test -e keys/2 -a ! -e keys/.retired-2
+strace -f -o trace -e trace=fsync -e inject=fsync:error=EIO "$tk" key retire --version 2 keys t > out 2> err
+check 'retire: the directory cannot' test $? = 1
+check 'retire: the directory cannot, kept' test -e keys/2 -a ! -e keys/.retired-2
+
+# Moved by its owner from where the walk had not been to where it had.
+cp plain moved && "$tk" encrypt --key-file keys --key-id k --key-version 2 moved
+check 'retire: a file comes meanwhile' meanwhile 1 renameat2 1 'mv moved t/sub/moved' .retired-2 "$tk" key retire --version 2 keys t
+check 'retire: a file comes meanwhile, named' said 't/sub/moved: the file needs this version'
+check 'retire: a file comes meanwhile, said' said 'it was taken back into use'
+check 'retire: a file comes meanwhile, kept' test -e keys/2 -a ! -e keys/.retired-2
+mv t/sub/moved moved
+
+# Anybody can give a directory the name of the agent's.
+mkdir -p t/sub/.takakrypt/deep && mv moved t/sub/.takakrypt/deep/f
+check 'retire: hidden' retire 1 2 keys t
+check 'retire: hidden, named' said 't/sub/.takakrypt/deep/f: the file needs'
+if [ "$(id -u)" -eq 0 ]; then
+	chmod 700 t/sub/.takakrypt
+	check 'retire: hidden in what looks like a journal' retire 1 2 keys t
+	check 'retire: hidden in what looks like a journal, named' said "t/sub/.takakrypt: it looks like the agent's journal"
+	chown 12345 t/sub/.takakrypt
+	check "retire: hidden in a user's" retire 1 2 keys t
+	check "retire: hidden in a user's, named" said 't/sub/.takakrypt/deep/f: the file needs'
+fi
+rm -rf t/sub/.takakrypt
+check 'retire: at last' retire 0 2 keys t
 
 # -------------------------------------------------- beside an agent's files
 if can_play_agent; then
 	rm -rf keys && "$tk" key generate --version 1 keys && "$tk" key rotate keys > /dev/null
 	rm -rf t && mkdir t && cp plain t/f && "$tk" encrypt --key-file keys --key-id k t/f
 	cp -r keys beside && mkdir t2 && cp plain t2/f
-	state() { # CURRENT RECORDS PATH GUARD
-		echo "{\"ok\": true, \"files\": {\"records\": $2}, \"keys\": [{\"id\": \"k\", \"where\": \"$3\", \"current\": $1}], \"guard_points\": [{\"path\": \"$4\"}]}"
+	state() { # CURRENT RECORDS PATH GUARD [PROVIDER]
+		echo "{\"ok\": true, \"files\": {\"records\": $2}, \"keys\": [{\"id\": \"k\", \"provider\": \"${5-file}\", \"where\": \"$3\", \"current\": $1}], \"guard_points\": [{\"path\": \"$4\"}]}"
 	}
 	retiring="$tk key retire --version 1 keys t"
 	# shellcheck disable=SC2086 # words
@@ -320,6 +356,27 @@ if can_play_agent; then
 	check 'agent: kept' test -e keys/1
 	check 'agent: another key' agents 0 "$(state 1 0 "$work/beside" /none)" $retiring
 	mv keys/.retired-1 keys/1
+	check 'agent: the file by itself' agents 1 "$(state 1 0 "$work/keys/1" /none)" $retiring
+	check 'agent: the file by itself, said' said 'as a key by itself'
+	check 'agent: a key file that is not there' agents 1 "$(state 1 0 "$work/none" /none)" $retiring
+	for provider in command credential pkcs11; do
+		check "agent: $provider" agents 1 "$(state 1 0 "$work/command" /none $provider)" $retiring
+		check "agent: $provider, said" said "the agent's key k, which is no file, has that version"
+		check "agent: $provider, unknown" agents 1 "$(state null 0 "$work/command" /none $provider)" $retiring
+		check "agent: $provider, another version" agents 0 "$(state 2 0 "$work/command" /none $provider)" $retiring
+		mv keys/.retired-1 keys/1
+	done
+	mkdir t/mnt
+	if mount -t tmpfs none t/mnt 2> /dev/null; then
+		mkdir -m 700 t/mnt/.takakrypt && echo record > t/mnt/.takakrypt/record
+		check 'agent: a journal that it does not know' agents 1 "$(state 2 0 "$work/keys" /none)" $retiring
+		check 'agent: a journal that it does not know, said' said 't/mnt has 1 records'
+		check 'agent: a journal that it does not know, kept' test -e keys/1
+		rm t/mnt/.takakrypt/record
+		check 'agent: an empty journal' agents 0 "$(state 2 0 "$work/keys" /none)" $retiring
+		mv keys/.retired-1 keys/1
+		umount t/mnt
+	fi
 	check 'agent: another version' agents 0 "$(state 2 0 "$work/keys" "$work/t")" $retiring t2
 	}
 fi
