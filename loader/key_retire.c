@@ -166,9 +166,11 @@ static int check_agent(struct job *job)
 	if (request && cJSON_AddStringToObject(request, "verb", "status"))
 		err = tk_client_ask(NULL, request, &job->agent);
 	if (err == -ENOENT || err == -ECONNREFUSED) {
-		if (tk_kernel_open(&kernel) < 0)
+		err = tk_kernel_open(&kernel);
+		if (err && err != -EPROTONOSUPPORT) /* that is a policy in force, too */
 			return TK_EXIT_DONE; /* tk_unfinished_any() looks at what an earlier one left */
-		tk_kernel_close(kernel);
+		if (!err)
+			tk_kernel_close(kernel);
 		return tk_fail(job->what, job->dir,
 			       "a policy is in force, and no agent runs that could be asked",
 			       "start the agent");
