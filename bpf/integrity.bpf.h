@@ -43,8 +43,6 @@ TK_GLOBAL int tk_has_integrity(void)
 
 	if (!now || !now->generation)
 		return 0;
-	if (tk_runs_command(now)) /* whom key_op may permit everything */
-		return 1;
 	generation = now->generation;
 	slot = TK_SLOT(generation);
 	unit = tk_unit_named(now, task, generation);
@@ -76,8 +74,9 @@ static __always_inline void tk_tell_loss(const struct tk_foreign_code *note, __u
 }
 
 /*
- * The running task, a member or not, is about to map code of this file.  0; -ENOMEM when a member's loss could not be
- * noted: then the mapping must not be made.  For who is no member that is no matter.
+ * The running task, a member or not, is about to map code of this file.  0; -ENOMEM when a member's loss, or that of
+ * the command, whom key_op may permit everything, could not be noted: then the mapping must not be made.  For others
+ * that is no matter.
  */
 TK_GLOBAL int tk_note_foreign(__u64 inode, __u64 dentry, bool member)
 {
@@ -93,10 +92,9 @@ TK_GLOBAL int tk_note_foreign(__u64 inode, __u64 dentry, bool member)
 	note.pid = bpf_get_current_pid_tgid() >> 32;
 	if (bpf_map_update_elem(&foreign_code, &mm, &note, BPF_ANY))
 		result = -ENOMEM;
-	if (!member)
-		return 0;
-	tk_tell_loss(&note, dentry, now->generation, result);
-	return result;
+	if (member)
+		tk_tell_loss(&note, dentry, now->generation, result);
+	return member || tk_runs_command(now) ? result : 0;
 }
 
 /* The child has what its parent has mapped.  It cannot be refused any more, so who cannot be noted spoils it for all. */
@@ -115,7 +113,7 @@ int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct 
 		return 0;
 	}
 	note = *noted;
-	if (bpf_map_update_elem(&foreign_code, &to, &note, BPF_ANY) && tk_has_integrity())
+	if (bpf_map_update_elem(&foreign_code, &to, &note, BPF_ANY) && (tk_has_integrity() || tk_runs_command(tk_control_now())))
 		*(volatile __u32 *)&tk_integrity_unknown = 1;
 	return 0;
 }
