@@ -10,7 +10,8 @@
  *	WRITABLE	OPEN		adopted; sealed after the last close
  *	WRITABLE	anything else	the file's own content is the truth: adopted if somebody has it
  *					open, else sealed
- *	of a file that is gone		forgotten
+ *	WRITABLE, of a file that is gone	forgotten
+ *	RESTORE, of a file that is gone	reported and kept: gone is also what cannot be read
  *	damaged				reported and kept aside
  */
 #include <dirent.h>
@@ -65,9 +66,9 @@ static void begin(struct tk_agent *agent, struct tk_file *file)
 }
 
 /*
- * The record was made before this boot and the file was changed after it, before any agent ran: somebody worked
- * on it while no policy was loaded.  Which of the two is right is not ours to say: both are kept, and nobody is
- * let in.
+ * The record was made before this boot and the file was changed after it, before any agent ran: somebody
+ * worked on it while no policy was loaded.  Which of the two is right is not ours to say: both are kept, and
+ * nobody is let in.
  */
 static bool edited_unguarded(struct tk_agent *agent, const struct tk_volume *volume,
 			     const struct tk_record *record, const struct tk_inode *inode, int fd)
@@ -96,7 +97,13 @@ static int recover_file(struct tk_agent *agent, struct tk_volume *volume, struct
 	int err;
 
 	if (fd == -ESTALE || fd == -ENOENT) {
-		/* Deleted, and nobody has it open any more. */
+		/*
+		 * Deleted, and nobody has it open any more; or its inode cannot be read, which the kernel
+		 * calls stale as well (exportfs_decode_fh()).  Then the payload may be all that is left of
+		 * it.
+		 */
+		if (record->state == TK_RESTORE && record->payload_size)
+			return -ESTALE;
 		tk_kernel_set_state(agent->kernel, &record->inode, TK_SEALED);
 		return tk_record_remove(volume, record);
 	}
@@ -150,8 +157,11 @@ static int recover_name(struct tk_agent *agent, struct tk_volume *volume, const 
 		renameat2(volume->vault, name, volume->vault, aside, RENAME_NOREPLACE);
 	}
 	tk_report(agent, "%s: record %s of the journal cannot be used and is kept: %s", volume->point, name,
-		  tk_strerror(err));
-	return err == -EBADMSG || err == -EUCLEAN ? 0 : err;
+		  err == -ESTALE
+			  ? "its file cannot be read (check the filesystem, then start the agent again)"
+			    " or was deleted (then remove the record)"
+			  : tk_strerror(err));
+	return err == -EBADMSG || err == -EUCLEAN || err == -ESTALE ? 0 : err;
 }
 
 /* Names first: turns that begin while the directory is being read would change it. */
@@ -202,8 +212,9 @@ void tk_vault_tidy(struct tk_volume *volume)
 	litter = list(volume, &names, &count);
 	for (size_t i = 0; i < count; i++) {
 		/* One that is being written is open; one that becomes a record meanwhile has another name. */
-		TK_AUTO_FD fd = strncmp(names[i], DRAFT, strlen(DRAFT)) ? -1
-									: openat(volume->vault, names[i], O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		TK_AUTO_FD fd = strncmp(names[i], DRAFT, strlen(DRAFT))
+					? -1
+					: openat(volume->vault, names[i], O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
 		if (fd >= 0 && tk_nobody_has(fd) && unlinkat(volume->vault, names[i], 0) && errno != ENOENT)
 			litter = true;

@@ -270,6 +270,21 @@ int __wrap_fsync(int fd)
 	return __real_fsync(fd);
 }
 
+int __real_open_by_handle_at(int mount, struct file_handle *handle, int flags);
+int __wrap_open_by_handle_at(int mount, struct file_handle *handle, int flags);
+int __wrap_open_by_handle_at(int mount, struct file_handle *handle, int flags)
+{
+	int fd = __real_open_by_handle_at(mount, handle, flags);
+	struct stat st;
+
+	if (fd < 0 || !fake_shared || !fake_shared->unreadable || fstat(fd, &st) ||
+	    st.st_ino != fake_shared->unreadable)
+		return fd;
+	close(fd);
+	errno = ESTALE;
+	return -1;
+}
+
 /* Long enough for whatever does not wait for the answer to be sent. */
 ssize_t __real_send(int fd, const void *data, size_t size, int flags);
 ssize_t __wrap_send(int fd, const void *data, size_t size, int flags);

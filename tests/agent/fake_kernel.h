@@ -58,14 +58,15 @@ struct fake_shared {
 	_Atomic uint32_t refuse_state, refusals; /* so many changes to this state fail with EIO */
 	_Atomic pid_t late_sender;		 /* process whose answers are held up on their way */
 	_Atomic uint64_t unsyncable;		 /* number of the inode whose fsync fails with EIO */
-	_Atomic bool no_verdicts;		 /* nothing is decided, as if the programs were switched off */
-	_Atomic bool full;			 /* writes fail with ENOSPC */
-	_Atomic bool unremovable;		 /* unlinkat fails with EIO */
-	_Atomic uint32_t unremoved;		 /* so often it did */
-	_Atomic uint64_t gate;	  /* files of at least this size wait in SEALING and UNSEALING */
-	_Atomic uint32_t at_gate; /* how many do */
-	_Atomic uint32_t seals;	  /* changes to SEALING so far */
-	_Atomic uint64_t written; /* bytes the agent has written so far */
+	_Atomic uint64_t unreadable;		 /* number of one whose handle leads nowhere: ESTALE */
+	_Atomic bool no_verdicts;   /* nothing is decided, as if the programs were switched off */
+	_Atomic bool full;	    /* writes fail with ENOSPC */
+	_Atomic bool unremovable;   /* unlinkat fails with EIO */
+	_Atomic uint32_t unremoved; /* so often it did */
+	_Atomic uint64_t gate;	    /* files of at least this size wait in SEALING and UNSEALING */
+	_Atomic uint32_t at_gate;   /* how many do */
+	_Atomic uint32_t seals;	    /* changes to SEALING so far */
+	_Atomic uint64_t written;   /* bytes the agent has written so far */
 	struct fake_fault fault;
 };
 

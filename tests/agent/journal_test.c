@@ -164,13 +164,44 @@ static void test_vault_in_trouble(struct rig *rig)
 	agent_stop(rig);
 }
 
+/* Of an inode that cannot be read the kernel says what it says of one that is gone. */
+static void test_unreadable(struct rig *rig)
+{
+	struct stat st;
+	int fd;
+
+	if (!check(agent_start(rig, NULL) && write_new(in(rig, "u"), SIZE, 5) && agent_settle(rig),
+		   "%s: set up to be unreadable", rig->fs))
+		return;
+	fd = open(in(rig, "u"), O_RDONLY | O_CLOEXEC);
+	check(fd >= 0 && plain_now(rig, fd) && !fstat(fd, &st) && !journal_empty(rig), "%s: u open", rig->fs);
+	agent_kill(rig);
+	close(fd);
+	/* As a power cut leaves it while it is moved: its content is in the record alone. */
+	kernel_forget(rig);
+	fd = openat(rig->below, "guard/u", O_WRONLY | O_TRUNC | O_CLOEXEC);
+	close(fd);
+	rig->shared->unreadable = st.st_ino;
+	check(fd >= 0 && agent_start(rig, NULL) && status_number(rig, NULL, "failure_count") > 0,
+	      "%s: u cannot be read, and that is reported", rig->fs);
+	check(!journal_empty(rig), "%s: its record, which has its content, is kept", rig->fs);
+	agent_kill(rig);
+	rig->shared->unreadable = 0;
+	check(agent_start(rig, NULL) && agent_settle(rig) && is_taka(rig, "u") &&
+		      !compare(rig, in(rig, "u"), SIZE, 5) && agent_settle(rig) && no_records(rig),
+	      "%s: when it can be read again it is whole", rig->fs);
+	agent_stop(rig);
+}
+
 void journal_tests(const char *fs)
 {
 	struct narrow narrow = {};
 	struct rig rig;
 
-	if (check(rig_up(&rig, fs, 320), "%s: set up for a journal", fs))
+	if (check(rig_up(&rig, fs, 320), "%s: set up for a journal", fs)) {
 		test_vault_in_trouble(&rig);
+		test_unreadable(&rig);
+	}
 	rig_down(&rig);
 
 	if (check(rig_up(&rig, fs, 320), "%s: set up for journals", fs)) {

@@ -15,7 +15,7 @@ fi
 # Calls that change something go through tests/agent/crash_points.c, which can let the agent die there.
 wrap=
 for name in fsync fdatasync ftruncate64 futimens renameat2 unlinkat fsetxattr ioctl open64 openat64 pread64 pwrite64 \
-	fallocate64 malloc calloc realloc clock_gettime fstatat64 sysconf send fanotify_mark; do
+	fallocate64 open_by_handle_at malloc calloc realloc clock_gettime fstatat64 sysconf send fanotify_mark; do
 	wrap="$wrap -Wl,--wrap=$name"
 done
 # shellcheck disable=SC2086
