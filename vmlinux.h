@@ -61,10 +61,16 @@ struct file_system_type {
 	const char *name;
 };
 
+struct user_namespace {
+	int level;
+};
+
 struct super_block {
 	dev_t s_dev;
 	struct file_system_type *s_type;
+	unsigned long s_flags;
 	struct dentry *s_root;
+	struct user_namespace *s_user_ns;
 };
 
 struct inode {
@@ -98,6 +104,7 @@ struct dentry___unnamed {
 struct vfsmount {
 	struct dentry *mnt_root;
 	struct super_block *mnt_sb;
+	int mnt_flags;
 };
 
 struct mnt_namespace;

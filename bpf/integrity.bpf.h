@@ -16,9 +16,13 @@
 #define S_IWGRP_OR_IWOTH 0022
 #define FUSE_NAME 0x65737566 /* "fuse", as a little-endian number: fuse, fuseblk */
 
+#define SB_NOSUID 2
+#define MNT_NOSUID 1
+
 /*
- * May somebody else than root have written this?  A FUSE server says of its files what it likes; the owners on all
- * other filesystems are the kernel's word, as far as the user who mounted one could name them.
+ * May somebody else than root have written this?  A FUSE server says of its files what it likes.  Otherwise owners
+ * are trusted where the kernel itself would believe a set-user-id bit (fs/exec.c, mnt_may_suid): not on a stick that
+ * somebody put in, nor on what a user has mounted in a namespace of his own.
  */
 static __always_inline bool tk_is_foreign(struct file *file)
 {
@@ -27,6 +31,9 @@ static __always_inline bool tk_is_foreign(struct file *file)
 	__u32 beginning = FUSE_NAME;
 
 	if (BPF_CORE_READ(inode, i_uid.val) || BPF_CORE_READ(inode, i_mode) & S_IWGRP_OR_IWOTH)
+		return true;
+	if (BPF_CORE_READ(file, f_path.mnt, mnt_flags) & MNT_NOSUID || BPF_CORE_READ(inode, i_sb, s_flags) & SB_NOSUID ||
+	    BPF_CORE_READ(inode, i_sb, s_user_ns, level))
 		return true;
 	return bpf_probe_read_kernel(&beginning, sizeof(beginning), type) || beginning == FUSE_NAME;
 }

@@ -214,7 +214,8 @@ static int check_mounts(const char *verb, const struct tk_places *places)
 		const struct tk_place *above = place_above(&sorted, mounts.items[i].point);
 		char why[512];
 
-		if (!above)
+		/* The agent's own, of a guard point that the policy in force has, shows what is there anyway. */
+		if (!above || tk_mount_below_itself(&mounts, &mounts.items[i]))
 			continue;
 		snprintf(why, sizeof(why), "it is mounted inside the guard point %.300s and would not be guarded",
 			 above->path);

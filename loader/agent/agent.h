@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/*
- * loader/agent/agent.h - what the files of the agent share, and who calls whom.
+/* loader/agent/agent.h - what the files of the agent share, and who calls whom.
  *
  *	agent.c		birth, main loop, death
  *	policy.c	which policy it works by
@@ -10,8 +9,7 @@
  *	file.c		the table: who waits for which file
  *	workers.c	the threads that give files their turns
  *	turn.c		one turn of a file: serve its openers, seal it after the last
- *	contents.c	moves contents: unseal, seal, put back; bytes.c the small moves it is made of;
- *			attributes.c times and capabilities
+ *	contents.c	moves contents: unseal, seal, put back, with bytes.c and attributes.c
  *	journal.c	the records that make these moves safe
  *	recover.c	completes or undoes what an earlier agent left
  *	sweep.c		finds what still lies as plaintext
@@ -377,6 +375,8 @@ struct tk_mounts {
 int tk_mountinfo_read(const char *path, struct tk_mounts *ret_mounts);
 void tk_mountinfo_free(struct tk_mounts *mounts);
 int tk_mount_id(int fd, const char *path, uint32_t *ret_id);
+/* The mount below, when this one is a bind mount of a directory onto itself; NULL. */
+const struct tk_mount *tk_mount_below_itself(const struct tk_mounts *mounts, const struct tk_mount *mount);
 const struct tk_mount *tk_mountinfo_find(const struct tk_mounts *mounts, uint32_t id);
 /* True when path is dir or lies below it, by whole components; *ret_rest is what is below, without '/'. */
 bool tk_path_below(const char *dir, const char *path, const char **ret_rest);

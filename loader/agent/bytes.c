@@ -62,17 +62,37 @@ int tk_contents_copy(int in, off_t in_offset, int out, off_t out_offset, uint64_
 	return 0;
 }
 
+/* Held for the moment of a lease: an event's descriptor that the kernel makes meanwhile would be denied. */
+static pthread_mutex_t lease_lock = PTHREAD_MUTEX_INITIALIZER;
+
 /*
  * True when no other description of the file exists, mappings and programs included (KERNEL.md 10).
  * Where leases do not work the counts have the only word.
  */
 bool tk_nobody_has(int fd)
 {
-	if (!fcntl(fd, F_SETLEASE, F_WRLCK)) {
+	int err = 0;
+
+	pthread_mutex_lock(&lease_lock);
+	if (fcntl(fd, F_SETLEASE, F_WRLCK))
+		err = errno;
+	else
 		fcntl(fd, F_SETLEASE, F_UNLCK);
-		return true;
-	}
-	return errno != EAGAIN && errno != EBUSY;
+	pthread_mutex_unlock(&lease_lock);
+	return err != EAGAIN && err != EBUSY;
+}
+
+ssize_t tk_read_without_leases(int fd, void *buf, size_t size)
+{
+	ssize_t n;
+	int err;
+
+	pthread_mutex_lock(&lease_lock);
+	n = read(fd, buf, size);
+	err = errno;
+	pthread_mutex_unlock(&lease_lock);
+	errno = err;
+	return n;
 }
 
 /*

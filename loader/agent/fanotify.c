@@ -18,6 +18,7 @@
 #include <sys/fanotify.h>
 
 #include "loader/agent/agent.h"
+#include "loader/agent/io.h"
 
 /* linux/fanotify.h of 6.14; older kernels answer EINVAL to such a response. */
 #ifndef FAN_ERRNO_SHIFT
@@ -29,12 +30,14 @@
 /*
  * FAN_CLASS_PRE_CONTENT: asked before virus scanners, who then see plaintext.  The queue must not overflow,
  * that would allow opens.  Descriptors are for reading: for writing, the kernel could fail to make them.
+ * O_NONBLOCK is for these, too: the kernel opens them within read(2), and without it would wait there for whoever
+ * holds a lease on his own file; with it that one open is denied, and the lease is on its way to be broken.
  */
 int tk_fanotify_open(struct tk_agent *agent)
 {
 	int fd = fanotify_init(FAN_CLASS_PRE_CONTENT | FAN_UNLIMITED_QUEUE | FAN_UNLIMITED_MARKS |
 				       FAN_REPORT_TID | FAN_CLOEXEC | FAN_NONBLOCK,
-			       O_RDONLY | O_LARGEFILE | O_CLOEXEC | O_NOATIME);
+			       O_RDONLY | O_LARGEFILE | O_CLOEXEC | O_NOATIME | O_NONBLOCK);
 
 	if (fd < 0)
 		return -errno;
@@ -178,8 +181,8 @@ void *tk_fanotify_thread(void *arg)
 	struct pollfd ready = {.fd = agent->fanotify, .events = POLLIN};
 
 	for (;;) {
-		ssize_t n = read(agent->fanotify, buf, sizeof(buf));
 		struct fanotify_event_metadata *event = (void *)buf;
+		ssize_t n = tk_read_without_leases(agent->fanotify, buf, sizeof(buf));
 
 		if (n <= 0) {
 			/* Any other error is of one event (KERNEL.md 2), which the kernel has denied. */

@@ -10,6 +10,9 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+/* read(2), at no moment at which the agent itself holds a lease (bytes.c). */
+ssize_t tk_read_without_leases(int fd, void *buf, size_t size);
+
 /* Reads up to len bytes; fewer only at the end of the file.  Bytes, or -errno. */
 static inline ssize_t tk_read_at(int fd, void *buf, size_t len, off_t offset)
 {

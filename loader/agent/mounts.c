@@ -33,9 +33,7 @@ static char *join(const char *dir, const char *rest)
 	return asprintf(&path, "%s/%s", strcmp(dir, "/") ? dir : "", rest) < 0 ? NULL : path;
 }
 
-/* The mount below when `mount` shows a directory in its own place: a bind mount of a directory onto itself.
- */
-static const struct tk_mount *self_bind(const struct tk_mounts *mounts, const struct tk_mount *mount)
+const struct tk_mount *tk_mount_below_itself(const struct tk_mounts *mounts, const struct tk_mount *mount)
 {
 	const struct tk_mount *parent = tk_mountinfo_find(mounts, mount->parent);
 	TK_AUTO_TEXT own = NULL;
@@ -224,7 +222,7 @@ static int place(struct tk_agent *agent, struct tk_spot *spot, struct tk_mounts 
 	own = base = mount_of(spot->path, mounts);
 	if (!own || own->dev != spot->inode.dev || !tk_path_below(own->point, spot->path, &rest))
 		return -ESTALE;
-	while ((below = self_bind(mounts, base)))
+	while ((below = tk_mount_below_itself(mounts, base)))
 		base = below;
 	*ret_what =
 		"its filesystem cannot be worked on (file handles and a place for the journal are needed)";
@@ -274,6 +272,6 @@ void tk_mounts_remove(struct tk_spot *spot, struct tk_mounts *mounts)
 	spot->mounted = false;
 	/* Another filesystem may be mounted there by now. */
 	own = mount_of(spot->path, mounts);
-	if (own && own->dev == spot->inode.dev && !strcmp(own->point, spot->path) && self_bind(mounts, own))
+	if (own && own->dev == spot->inode.dev && !strcmp(own->point, spot->path) && tk_mount_below_itself(mounts, own))
 		umount2(spot->path, MNT_DETACH | UMOUNT_NOFOLLOW);
 }

@@ -10,6 +10,7 @@
 #include <pwd.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 /* The policy that decide.h reads; one question at a time. */
 static const struct tk_compiled *in_force;
@@ -168,9 +169,11 @@ static void join_process(const struct tk_compiled *compiled, const struct tk_res
 
 static bool is_foreign(const char *exe)
 {
+	struct statvfs fs;
 	struct stat st;
 
-	return stat(exe, &st) < 0 || st.st_uid || st.st_mode & (S_IWGRP | S_IWOTH);
+	return stat(exe, &st) < 0 || st.st_uid || st.st_mode & (S_IWGRP | S_IWOTH) || statvfs(exe, &fs) < 0 ||
+	       fs.f_flag & ST_NOSUID;
 }
 
 /* Is it the command, by its own will? */

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,6 +167,33 @@ static void test_no_verdict(struct rig *rig)
 	      "%s: and with one it goes on", rig->fs);
 }
 
+/* Whoever holds a lease on his own file must not keep the reader of events, and so everybody, waiting. */
+static void open_leased(struct rig *rig)
+{
+	char other[180];
+	int fd = open(outside(rig), O_RDONLY | O_CLOEXEC);
+
+	check(fd < 0 && errno == EPERM, "%s: an open that a lease is in the way of is denied, not waited for", rig->fs);
+	if (fd >= 0)
+		close(fd);
+	snprintf(other, sizeof(other), "%s2", outside(rig));
+	check(reaches(other), "%s: and others go on", rig->fs);
+}
+
+static void test_lease(struct rig *rig)
+{
+	char other[180];
+	int fd = open(outside(rig), O_RDWR | O_CLOEXEC);
+
+	snprintf(other, sizeof(other), "%s2", outside(rig));
+	signal(SIGIO, SIG_IGN);
+	check(write_new(other, 100, 9) && fd >= 0 && !fcntl(fd, F_SETLEASE, F_WRLCK), "%s: a lease", rig->fs);
+	in_namespace(rig, open_leased);
+	fcntl(fd, F_SETLEASE, F_UNLCK);
+	close(fd);
+	signal(SIGIO, SIG_DFL);
+}
+
 static bool reload(struct rig *rig)
 {
 	cJSON *request = cJSON_CreateObject(), *answer = NULL;
@@ -222,6 +250,7 @@ void marks_tests(const char *fs)
 		check(!mkdir(window, 0755), "%s: a window", fs);
 		test_namespaces(&rig);
 		test_no_verdict(&rig);
+		test_lease(&rig);
 		test_reload(&rig);
 		check(!rig.shared->untimely, "%s: no guard point was opened before its time", fs);
 		check(!rig.shared->undecided, "%s: every open was understood", fs);

@@ -80,6 +80,14 @@ refused "the same with another byte" EACCES as_probe cat "$CHANGED" "$G/file"
 reads "with a library that is root's" "$TEXT" preloaded "$LIBRARY" cat "$CAT"
 refused "with one that is not" EACCES preloaded "$THEIRS" cat "$CAT"
 reads "then without it" "$TEXT" as_probe cat "$CAT" "$G/file"
+# A stick that somebody put in says of its files that they are root's.
+stick=$CASE_DIR/stick
+mkdir "$stick"
+mount -t tmpfs none "$stick" && cp "$LIBRARY" "$stick/lib.so" || give_up "no tmpfs"
+at_exit "umount $stick"
+reads "with root's library on another filesystem" "$TEXT" preloaded "$stick/lib.so" cat "$CAT"
+mount -o remount,nosuid "$stick"
+refused "whose set-user-id bits do not count" EACCES preloaded "$stick/lib.so" cat "$CAT"
 reads "integrity is not asked for" "$TEXT" preloaded "$THEIRS" loose "$LOOSE"
 told() { "$TK" events --json --last 200 | jq -e "select($1)" | grep -q .; }
 wait_until "the loss is told, with the library" 10 told '.reason == "foreign_code" and .action == "none" and (.path | endswith("programs/theirs.so"))'
