@@ -14,7 +14,8 @@ TK_CFLAGS := -std=gnu17 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmis
 	-I. -I$(B) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 TK_LIBS  := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
 # What the command and the pinned programs must agree on, comments apart: a number for this version of it.
-TK_CFLAGS += -DTK_ABI=0x$(shell $(CC) -fpreprocessed -dD -P -E bpf/abi.h bpf/maps.bpf.h | sha256sum | cut -c1-8)u
+TK_CFLAGS += -DTK_ABI=0x$(shell sed 's;/\*.*\*/;;; /\/\*/,/\*\//d; s/[[:space:]]\{1,\}/ /g' bpf/abi.h bpf/maps.bpf.h | \
+	sha256sum | cut -c1-8)u
 BPF_CFLAGS := -std=gnu17 -O2 -g -mcpu=v3 -target bpf -D__TARGET_ARCH_x86 -Wall -Wextra -Werror \
 	-Wno-unused-parameter -Wno-missing-declarations -I. -Ibpf -I/usr/include/$(shell $(CC) -print-multiarch)
 
