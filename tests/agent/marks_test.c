@@ -84,6 +84,13 @@ static const char *outside(const struct rig *rig)
 	return path;
 }
 
+/* In a chroot "/" need not be a mount. */
+static bool keep_mounts_here(const struct rig *rig)
+{
+	return !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	       (errno == EINVAL && !mount(NULL, rig->mount, NULL, MS_REC | MS_PRIVATE, NULL));
+}
+
 /* In a child with mounts of its own; what it says with check() counts. */
 static void in_namespace(struct rig *rig, void (*act)(struct rig *rig))
 {
@@ -93,8 +100,7 @@ static void in_namespace(struct rig *rig, void (*act)(struct rig *rig))
 	fflush(stdout);
 	child = fork();
 	if (!child) {
-		check(!unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL),
-		      "%s: a namespace", rig->fs);
+		check(!unshare(CLONE_NEWNS) && keep_mounts_here(rig), "%s: a namespace", rig->fs);
 		act(rig);
 		fflush(stdout);
 		_exit(failed > before);
