@@ -368,6 +368,46 @@ static int place_id(struct tk_agent *agent, const struct tk_place *place, uint32
 	return err;
 }
 
+/* The innermost guard point that the path lies below; NULL: none, or it is one itself. */
+static const struct tk_spot *spot_above(const struct tk_spots *spots, const char *path)
+{
+	TK_AUTO_TEXT above = strdup(path);
+	const struct tk_spot *found = NULL;
+	char *slash;
+
+	while (above && !found) {
+		size_t at = spot_position(spots, above);
+
+		if (at < spots->count && !strcmp(spots->items[at].path, above))
+			found = &spots->items[at];
+		slash = strrchr(above, '/');
+		if (!slash || slash == above)
+			break;
+		*slash = '\0';
+	}
+	return found && strcmp(found->path, path) ? found : NULL;
+}
+
+/* What `load` would have refused: something is mounted inside already.  From now on the programs keep it out. */
+static void report_mounts_inside(struct tk_agent *agent)
+{
+	struct tk_mounts mounts = {};
+	int err = tk_mountinfo_read("/proc/self/mountinfo", &mounts);
+
+	if (err)
+		tk_report(agent, "whether something is mounted inside a new guard point cannot be found out: %s",
+			  tk_strerror(err));
+	for (size_t i = 0; i < mounts.count; i++) {
+		const struct tk_spot *above = spot_above(&agent->now, mounts.items[i].point);
+
+		if (above && !tk_mount_below_itself(&mounts, &mounts.items[i]))
+			tk_report(agent, "%s: mounted inside %s before that was a guard point, and NOT GUARDED; "
+					 "unmount it, or make it a guard point of its own",
+				  mounts.items[i].point, above->path);
+	}
+	tk_mountinfo_free(&mounts);
+}
+
 /* Directories that match a guard point's pattern only now, and guard points that could not be marked before.
  */
 void tk_policy_appear(struct tk_agent *agent)
@@ -375,7 +415,7 @@ void tk_policy_appear(struct tk_agent *agent)
 	struct tk_problems problems = {};
 	struct tk_places *places = NULL;
 	struct tk_mounts mounts = {};
-	bool fresh = false, changed;
+	bool fresh = false, appeared = false, changed;
 	uint32_t next_id = TK_MAX_GUARD_POINTS; /* above those of the installation */
 
 	for (size_t i = 0; i < agent->now.count; i++) {
@@ -400,12 +440,14 @@ void tk_policy_appear(struct tk_agent *agent)
 			}
 			spot_fill(agent, agent->compiled, &places->items[i], NULL, &mounts, &spot);
 			insert(agent, &spot);
-			fresh = true;
+			fresh = appeared = true;
 		}
 		tk_places_free(places);
 	}
 	tk_mountinfo_free(&mounts);
 	tk_problems_free(&problems);
+	if (appeared)
+		report_mounts_inside(agent);
 	changed = fresh && tk_marks_set(agent, &agent->now);
 	for (struct tk_volume *volume = agent->volumes; volume; volume = volume->next)
 		changed |= !atomic_load(&volume->recovered);

@@ -68,6 +68,11 @@ mkdir -m 777 $D/globs/two/in $D/later
 wait_until "a match that comes later is watched" 30 watched $D/globs/two/in
 wait_until "a directory that comes later is watched" 30 watched $D/later
 row "matched later" $D/globs/two/in
+mkdir -p $D/ready/in/mnt
+mount -t tmpfs none $D/ready/in/mnt
+mv $D/ready $D/globs/ready
+unguarded() { grep -q "globs/ready/in/mnt: mounted inside $D/globs/ready/in .*NOT GUARDED" <(status '.failures[].text'); }
+wait_until "one with something mounted inside comes later: it is told" 30 unguarded
 row "made later" $D/later
 ln -sfn $D/real/other $D/links/link
 wait_until "the link's new target is watched" 30 watched $D/real/other
