@@ -5,36 +5,11 @@
 # Ends with "N passed, N failed".
 #
 # usage: tests/unit/keys.sh [COMMAND]    (default: build/takakrypt-bpf)
-set -u
-
-here=$(cd "$(dirname "$0")" && pwd)
-tk=$(realpath "${1:-$here/../../build/takakrypt-bpf}")
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-umask 022
-passed=0 failed=0
+. "$(dirname "$0")/suite.sh"
 . "$here/meanwhile.sh"
 . "$here/files.sh"
 . "$here/agents.sh"
 
-check() { # NAME COMMAND...
-	local name=$1
-	shift
-	if "$@"; then
-		passed=$((passed + 1))
-	else
-		failed=$((failed + 1))
-		echo "FAIL $name"
-		sed 's/^/    /' err out 2> /dev/null
-	fi
-}
-run() { # CODE ARGUMENT...
-	local code=$1
-	shift
-	"$tk" "$@" > out 2> err
-	[ $? -eq "$code" ]
-}
 given() { # FILE CODE ARGUMENT...: the same with standard input
 	run "${@:2}" < "$1"
 }

@@ -5,35 +5,10 @@
 # shape.  Ends with "N passed, N failed".
 #
 # usage: tests/unit/reencrypt.sh [COMMAND]    (default: build/takakrypt-bpf)
-set -u
-
-here=$(cd "$(dirname "$0")" && pwd)
-tk=$(realpath "${1:-$here/../../build/takakrypt-bpf}")
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-umask 022
-passed=0 failed=0
+. "$(dirname "$0")/suite.sh"
 . "$here/meanwhile.sh"
 . "$here/files.sh"
 
-check() { # NAME COMMAND...
-	local name=$1
-	shift
-	if "$@"; then
-		passed=$((passed + 1))
-	else
-		failed=$((failed + 1))
-		echo "FAIL $name"
-		sed 's/^/    /' err out 2> /dev/null
-	fi
-}
-run() { # CODE ARGUMENT...
-	local code=$1
-	shift
-	"$tk" "$@" > out 2> err
-	[ $? -eq "$code" ]
-}
 anew() { run "$1" rekey --reencrypt --key-file keys "${@:2}"; }
 said() { grep -qF -- "$1" err; }
 counts() { [ "$(jq -r '"\(.done) \(.skipped) \(.failed) \(.special)"' out)" = "$1" ]; }

@@ -5,30 +5,11 @@
 # PIN goes nowhere but into the token.  Ends with "N passed, N failed".
 #
 # usage: tests/unit/tokens.sh [COMMAND]    (default: build/takakrypt-bpf)
-set -u
-
-here=$(cd "$(dirname "$0")" && pwd)
-tk=$(realpath "${1:-$here/../../build/takakrypt-bpf}")
+. "$(dirname "$0")/suite.sh"
 shim=$(realpath "$here/../../build/tests/token_shim.so")
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-umask 022
-passed=0 failed=0
 pin=73916428
 . "$here/files.sh"
 
-check() { # NAME COMMAND...
-	local name=$1
-	shift
-	if "$@"; then
-		passed=$((passed + 1))
-	else
-		failed=$((failed + 1))
-		echo "FAIL $name"
-		sed 's/^/    /' err out 2> /dev/null
-	fi
-}
 run() { # CODE ARGUMENT...
 	local code=$1
 	shift

@@ -5,27 +5,7 @@
 # what is kept, what is refused, what is left behind.  Ends with "N passed, N failed".
 #
 # usage: tests/unit/verbs.sh [COMMAND]    (default: build/takakrypt-bpf)
-set -u
-
-here=$(cd "$(dirname "$0")" && pwd)
-tk=$(realpath "${1:-$here/../../build/takakrypt-bpf}")
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-umask 022
-passed=0 failed=0
-
-check() { # NAME COMMAND...
-	local name=$1
-	shift
-	if "$@"; then
-		passed=$((passed + 1))
-	else
-		failed=$((failed + 1))
-		echo "FAIL $name"
-		sed 's/^/    /' err
-	fi
-}
+. "$(dirname "$0")/suite.sh"
 
 # CODE TEXT ARGUMENT...: exit code, and for a failure one line with the text.
 run() {
