@@ -28,64 +28,14 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "bpf/abi.h"
 #include "crypto/takakrypt.h"
+#include "loader/agent/mountinfo.h"
+#include "loader/agent/small.h"
 #include "loader/kernel/kernel.h"
 #include "loader/policy/policy.h"
-
-/* -------------------------------------------------------------- small things */
-
-static inline void tk_fd_close(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-static inline void tk_text_free(char **text)
-{
-	free(*text);
-}
-#define TK_AUTO_FD __attribute__((cleanup(tk_fd_close))) int
-#define TK_AUTO_TEXT __attribute__((cleanup(tk_text_free))) char *
-
-static inline void tk_unlock(pthread_mutex_t **mutex)
-{
-	pthread_mutex_unlock(*mutex);
-}
-/* Holds a mutex to the end of the block. */
-#define TK_HOLD(mutex)                                                         \
-	__attribute__((cleanup(tk_unlock), unused)) pthread_mutex_t *tk_held = \
-		(pthread_mutex_lock(mutex), (mutex))
-
-static inline void tk_rwlock_unlock(pthread_rwlock_t **lock)
-{
-	pthread_rwlock_unlock(*lock);
-}
-#define TK_HOLD_READ(rwlock)                                                                \
-	__attribute__((cleanup(tk_rwlock_unlock), unused)) pthread_rwlock_t *tk_held_read = \
-		(pthread_rwlock_rdlock(rwlock), (rwlock))
-
-static inline int tk_steal_fd(int *fd)
-{
-	int taken = *fd;
-
-	*fd = -1;
-	return taken;
-}
-
-/* Milliseconds of CLOCK_MONOTONIC. */
-static inline uint64_t tk_now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* -------------------------------------------------------------- filesystems and places */
 
@@ -360,26 +310,6 @@ int tk_times_open(struct tk_agent *agent);
 void tk_times_refresh(struct tk_agent *agent);
 void tk_times_fired(struct tk_agent *agent); /* the timer can be read */
 void tk_times_tick(struct tk_agent *agent);  /* each second: for what went wrong */
-
-/* mountinfo.c */
-struct tk_mount {
-	uint32_t id, parent;
-	uint32_t dev; /* as in struct tk_inode */
-	char *root;   /* what it shows: path from the root of the filesystem */
-	char *point;  /* where, from the root of the process it was read for */
-};
-struct tk_mounts {
-	struct tk_mount *items;
-	size_t count;
-};
-int tk_mountinfo_read(const char *path, struct tk_mounts *ret_mounts);
-void tk_mountinfo_free(struct tk_mounts *mounts);
-int tk_mount_id(int fd, const char *path, uint32_t *ret_id);
-/* The mount below, when this one is a bind mount of a directory onto itself; NULL. */
-const struct tk_mount *tk_mount_below_itself(const struct tk_mounts *mounts, const struct tk_mount *mount);
-const struct tk_mount *tk_mountinfo_find(const struct tk_mounts *mounts, uint32_t id);
-/* True when path is dir or lies below it, by whole components; *ret_rest is what is below, without '/'. */
-bool tk_path_below(const char *dir, const char *path, const char **ret_rest);
 
 /* mounts.c: by the main thread alone */
 int tk_mounts_add(struct tk_agent *agent, struct tk_spot *spot, struct tk_mounts *mounts);
