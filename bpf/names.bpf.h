@@ -213,15 +213,25 @@ int vfs_rename_done(void *ctx)
  * truncate(2) comes without a description and without asking the agent (KERNEL.md 20), and would cut
  * ciphertext.  So it counts as an open of its own until notify_change() returns, which keeps the agent from
  * sealing meanwhile; and when the plaintext is not there, the agent is told and the caller may try again.
+ *
+ * To nothing is another matter: an empty file is a sealed one (FORMAT.md), so the bytes as stored may be cut.
+ * That counts as the raw view, which keeps the agent from unsealing what is about to go.
  */
-static __always_inline int tk_resize_by_name(struct tk_access *a, __u32 view, bool adopting)
+static __always_inline int tk_resize_by_name(struct tk_access *a, __u32 view, bool to_nothing, bool adopting)
 {
-	struct tk_description truncation = { .view = view };
+	struct tk_description truncation = {};
 	__u32 tid = bpf_get_current_pid_tgid(), reason;
 	struct tk_inode inode = a->inode;
-	int err;
+	int err = -EBUSY;
 
-	err = tk_view_enter(a, view);
+	if (to_nothing && a->ready) {
+		err = tk_view_enter(a, TK_VIEW_RAW);
+		if (!err)
+			view = TK_VIEW_RAW;
+	}
+	if (err)
+		err = tk_view_enter(a, view);
+	truncation.view = view;
 	if (err)
 		return tk_refuse(a, TK_DATA_WRITE, err == -EBUSY ? TK_OTHER_VIEW : TK_NO_MEMORY, err);
 	truncation.inode = inode;
@@ -252,7 +262,7 @@ static __always_inline int tk_resize(struct tk_access *a, struct iattr *attr, bo
 	if (view < 0)
 		return view;
 	if (!(attr->ia_valid & ATTR_FILE))
-		return tk_resize_by_name(a, view, adopting);
+		return tk_resize_by_name(a, view, !attr->ia_size, adopting);
 	address = (__u64)attr->ia_file;
 	description = bpf_map_lookup_elem(&descriptions, &address);
 	inode = a->inode;

@@ -91,6 +91,15 @@ for disk in $DISKS; do
 	sealed "$fs truncate" "$F"
 	permitted "$fs truncate to a greater size" app --repeat-until-ok 10000 truncate "$F" 9
 	reads "$fs truncate: zeros behind" 'data all new\x00\x00' app open-read "$F"
+	# An empty file is sealed as it is: no plaintext is needed to cut to nothing, and nobody has to come again.
+	permitted "$fs another copy" app copy-file-range "$F" "$G/cut"
+	sealed "$fs another copy" "$G/cut"
+	refused "$fs a stranger truncates to nothing" EACCES stranger truncate "$G/cut" 0
+	permitted "$fs truncate to nothing at once" app truncate "$G/cut" 0
+	same "$fs nothing is left" 0 "$(stat -c %s "$G/cut")"
+	permitted "$fs written after the cut" app open-append "$G/cut" "grown again"
+	reads "$fs written after the cut: the data" "data grown again" app open-read "$G/cut"
+	sealed "$fs written after the cut" "$G/cut"
 	permitted "$fs punch" app punch "$F" 3
 	reads "$fs punch: the data" 'data \x00\x00\x00 new' app open-read "$F"
 	sealed "$fs punch" "$F"

@@ -54,6 +54,7 @@ for disk in $DISKS; do
 	refused "$fs raw" ENOKEY backup open-read "$G/file1"
 	refused "$fs new" ENOKEY app create "$G/without"
 	refused "$fs truncate" ENOKEY app truncate "$G/file1" 5
+	refused "$fs truncate to nothing" ENOKEY app truncate "$G/file1" 0
 	refused "$fs open already" ENOKEY app open-read "$G/file2"
 	refused "$fs stranger" EACCES stranger open-read "$G/file1"
 	refused "$fs stranger, of a file that is open" EACCES stranger open-read "$G/file2"
