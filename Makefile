@@ -21,7 +21,7 @@ BPF_CFLAGS := -std=gnu17 -O2 -g -mcpu=v3 -target bpf -D__TARGET_ARCH_x86 -Wall -
 
 CRYPTO_SRC := $(wildcard crypto/*.c)
 LIB_SRC    := $(CRYPTO_SRC) $(wildcard loader/policy/*.c loader/kernel/*.c loader/agent/*.c)
-BIN_SRC    := $(LIB_SRC) $(wildcard loader/study/*.c loader/*.c)
+BIN_SRC    := $(LIB_SRC) $(wildcard loader/study/*.c loader/trees/*.c loader/keys/*.c loader/*.c)
 BPF_SRC    := $(wildcard bpf/*.bpf.c)
 SKELETONS  := $(BPF_SRC:bpf/%.bpf.c=$(B)/%.skel.h)
 BIN        := $(B)/takakrypt-bpf

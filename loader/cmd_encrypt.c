@@ -4,10 +4,10 @@
  * key from a file.  Guard points and policies are none of its business.
  */
 #include "loader/cmd.h"
-#include "loader/keysource.h"
-#include "loader/replace.h"
-#include "loader/tree.h"
-#include "loader/unfinished.h"
+#include "loader/keys/source.h"
+#include "loader/trees/replace.h"
+#include "loader/trees/tree.h"
+#include "loader/trees/unfinished.h"
 #include "loader/util.h"
 
 #include <errno.h>

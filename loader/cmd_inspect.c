@@ -4,7 +4,7 @@
  * key and therefore without a word on whether it is authentic.
  */
 #include "loader/cmd.h"
-#include "loader/tree.h"
+#include "loader/trees/tree.h"
 #include "loader/util.h"
 
 #include <errno.h>

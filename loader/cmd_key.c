@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * loader/cmd_key.c - `key`: policy keys.  Here they are made, imported, rotated and
- * verified; key_list.c lists and key_retire.c retires them.
+ * verified; keys/list.c lists and keys/retire.c retires them.
  */
 #include "loader/cmd.h"
-#include "loader/key.h"
-#include "loader/keyfiles.h"
-#include "loader/keysource.h"
+#include "loader/keys/verbs.h"
+#include "loader/keys/files.h"
+#include "loader/keys/source.h"
 #include "loader/util.h"
 
 #include <ctype.h>

@@ -5,11 +5,11 @@
  * file key, on demand.
  */
 #include "loader/cmd.h"
-#include "loader/keysource.h"
-#include "loader/lease.h"
-#include "loader/replace.h"
-#include "loader/tree.h"
-#include "loader/unfinished.h"
+#include "loader/keys/source.h"
+#include "loader/trees/lease.h"
+#include "loader/trees/replace.h"
+#include "loader/trees/tree.h"
+#include "loader/trees/unfinished.h"
 #include "loader/util.h"
 
 #include <errno.h>

@@ -4,8 +4,8 @@
  * written?  With the key, and without writing anything anywhere.
  */
 #include "loader/cmd.h"
-#include "loader/keysource.h"
-#include "loader/tree.h"
+#include "loader/keys/source.h"
+#include "loader/trees/tree.h"
 #include "loader/util.h"
 
 #include <errno.h>

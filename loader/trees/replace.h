@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * loader/replace.h - a file's new content, complete or not at all: in place of
+ * loader/trees/replace.h - a file's new content, complete or not at all: in place of
  * the file (its owner, mode, times, ACL and other extended attributes kept) or
  * under a new name.  Knows nothing of what the content is.
  */
-#ifndef TK_LOADER_REPLACE_H
-#define TK_LOADER_REPLACE_H
+#ifndef TK_TREES_REPLACE_H
+#define TK_TREES_REPLACE_H
 
 #include <limits.h>
 #include <stdbool.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * loader/keyfiles.h - policy keys as files and directories, on the side that makes
+ * loader/keys/files.h - policy keys as files and directories, on the side that makes
  * them, lists them and takes them away.  Reading the keys in them is the keyring's
  * business.
  */
-#ifndef TK_LOADER_KEYFILES_H
-#define TK_LOADER_KEYFILES_H
+#ifndef TK_KEYS_FILES_H
+#define TK_KEYS_FILES_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * loader/key_retire.c - `key retire`: takes a version of a key out of use, when no
+ * loader/keys/retire.c - `key retire`: takes a version of a key out of use, when no
  * file needs it any more.  Whatever cannot be told counts as in need.
  */
 #include "loader/agent/agent.h"
 #include "loader/agent/client.h"
 #include "loader/cmd.h"
-#include "loader/key.h"
-#include "loader/keyfiles.h"
-#include "loader/keysource.h"
-#include "loader/tree.h"
-#include "loader/unfinished.h"
+#include "loader/keys/verbs.h"
+#include "loader/keys/files.h"
+#include "loader/keys/source.h"
+#include "loader/trees/tree.h"
+#include "loader/trees/unfinished.h"
 #include "loader/util.h"
 
 #include <errno.h>

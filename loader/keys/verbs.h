@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * loader/key.h - the actions of the verb `key` that have a file of their own.
+ * loader/keys/verbs.h - the actions of the verb `key` that have a file of their own.
  */
-#ifndef TK_LOADER_KEY_H
-#define TK_LOADER_KEY_H
+#ifndef TK_KEYS_VERBS_H
+#define TK_KEYS_VERBS_H
 
 #include <stdint.h>
 

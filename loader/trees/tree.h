@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * loader/tree.h - the files that a verb was given, by name or below directories,
+ * loader/trees/tree.h - the files that a verb was given, by name or below directories,
  * each done once, several at a time, with one progress bar and one summary.
  * Knows nothing of what is done to a file.
  *
@@ -8,8 +8,8 @@
  * as are other filesystems (unless asked for) and the agent's journals.  A
  * directory that is exchanged for something else under the walk counts as failed.
  */
-#ifndef TK_LOADER_TREE_H
-#define TK_LOADER_TREE_H
+#ifndef TK_TREES_TREE_H
+#define TK_TREES_TREE_H
 
 #include <stdbool.h>
 #include <stddef.h>

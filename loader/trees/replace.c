@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * loader/replace.c - new content for a file, by way of a second file in the
+ * loader/trees/replace.c - new content for a file, by way of a second file in the
  * same directory that is complete and durable before it takes the name.
  */
-#include "loader/replace.h"
+#include "loader/trees/replace.h"
 #include "crypto/takakrypt.h"
-#include "loader/lease.h"
+#include "loader/trees/lease.h"
 #include "loader/util.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * loader/keysource.c - from --key-file to rings; keysource.h has the contract.
+ * loader/keys/source.c - from --key-file to rings; source.h has the contract.
  */
-#include "loader/keysource.h"
+#include "loader/keys/source.h"
 #include "loader/util.h"
 
 #include <errno.h>

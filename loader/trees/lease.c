@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * loader/lease.c - leases, and where their answer means nothing.
+ * loader/trees/lease.c - leases, and where their answer means nothing.
  */
-#include "loader/lease.h"
+#include "loader/trees/lease.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * loader/lease.h - whether others have a file open, or want to: fcntl(2)'s leases.
+ * loader/trees/lease.h - whether others have a file open, or want to: fcntl(2)'s leases.
  */
-#ifndef TK_LOADER_LEASE_H
-#define TK_LOADER_LEASE_H
+#ifndef TK_TREES_LEASE_H
+#define TK_TREES_LEASE_H
 
 #include <stdbool.h>
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * loader/key_list.c - `key list`: keys, their versions and whether they can be read.
+ * loader/keys/list.c - `key list`: keys, their versions and whether they can be read.
  * Shows nothing of what is in them; runs no command and asks no PIN of anybody.
  */
 #include "loader/cmd.h"
-#include "loader/key.h"
-#include "loader/keyfiles.h"
-#include "loader/keysource.h"
+#include "loader/keys/verbs.h"
+#include "loader/keys/files.h"
+#include "loader/keys/source.h"
 #include "loader/problems.h"
 #include "loader/util.h"
 

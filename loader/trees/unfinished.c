@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * loader/unfinished.c - looks for records in the journals of the filesystems that
+ * loader/trees/unfinished.c - looks for records in the journals of the filesystems that
  * a verb is about to change.  Reads no record: which files they are about is only
  * known to an agent.
  */
-#include "loader/unfinished.h"
+#include "loader/trees/unfinished.h"
 #include "loader/agent/agent.h"
 #include "loader/agent/client.h"
 #include "loader/cmd.h"

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * loader/keysource.h - the policy key that a verb was given with --key-file, as
+ * loader/keys/source.h - the policy key that a verb was given with --key-file, as
  * rings for whatever key id and version a header names.  Thread-safe; read once
  * for each id and version, however many files there are.
  */
-#ifndef TK_LOADER_KEYSOURCE_H
-#define TK_LOADER_KEYSOURCE_H
+#ifndef TK_KEYS_SOURCE_H
+#define TK_KEYS_SOURCE_H
 
 #include <pthread.h>
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * loader/tree.c - finds files and has them done in parallel; tree.h has the
+ * loader/trees/tree.c - finds files and has them done in parallel; tree.h has the
  * contract.  All names are collected first: only then is it known which hard
  * links belong together and how much there is to do.
  */
-#include "loader/tree.h"
+#include "loader/trees/tree.h"
 #include "loader/agent/agent.h"
 #include "loader/cmd.h"
 #include "loader/util.h"

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * loader/keyfiles.c - makes, names and removes the files that keys are kept in;
- * keyfiles.h has the contract.
+ * loader/keys/files.c - makes, names and removes the files that keys are kept in;
+ * files.h has the contract.
  */
-#include "loader/keyfiles.h"
+#include "loader/keys/files.h"
 #include "loader/util.h"
 
 #include <dirent.h>

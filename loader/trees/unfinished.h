@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * loader/unfinished.h - whether an agent that is no more left files half moved.
+ * loader/trees/unfinished.h - whether an agent that is no more left files half moved.
  */
-#ifndef TK_LOADER_UNFINISHED_H
-#define TK_LOADER_UNFINISHED_H
+#ifndef TK_TREES_UNFINISHED_H
+#define TK_TREES_UNFINISHED_H
 
 #include <stdbool.h>
 #include <stddef.h>
