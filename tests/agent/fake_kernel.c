@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -436,6 +437,12 @@ int tk_kernel_take_open(struct tk_kernel *kernel, uint32_t tid, struct tk_pendin
 	place = place_of(kernel, &handle);
 	if (place < 0)
 		return -ENOENT; /* outside: not decided */
+	if (shared->kill_openers) {
+		kill((pid_t)tid, SIGKILL);
+		while (opened(tid, path, sizeof(path), &pending.flags) == 0)
+			usleep(1000);
+		return -ENOENT; /* file_free_security has taken it away */
+	}
 	pending.inode = (struct tk_inode){
 		.ino = st.st_ino, .dev = shared->places[place].dev, .igeneration = generation_of(&handle)};
 	pending.guard = (uint32_t)place + 100;

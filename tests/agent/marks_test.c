@@ -158,12 +158,14 @@ static void test_namespaces(struct rig *rig)
 /* The lack of a verdict says nothing of the mount: the opener may have been killed while it waited. */
 static void test_no_verdict(struct rig *rig)
 {
+	long alarms = status_number(rig, NULL, "failure_count");
 	uint32_t narrow = 0;
 	int fd;
 
 	rig->shared->no_verdicts = true;
 	fd = open(in(rig, "ns"), O_RDONLY | O_CLOEXEC);
 	check(fd < 0 && errno == EPERM, "%s: without a verdict nobody opens", rig->fs);
+	check(alarms >= 0 && status_number(rig, NULL, "failure_count") == alarms + 1, "%s: which is an alarm", rig->fs);
 	if (fd >= 0)
 		close(fd);
 	check(reaches(outside(rig)), "%s: but outside", rig->fs);
@@ -171,6 +173,24 @@ static void test_no_verdict(struct rig *rig)
 	check(!tk_mount_id(AT_FDCWD, rig->guard, &narrow) && !is_ignored(rig, narrow) &&
 		      !compare(rig, in(rig, "ns"), SIZE, 1) && agent_settle(rig),
 	      "%s: and with one it goes on", rig->fs);
+}
+
+/* Who is killed while he waits takes the verdict with him: nobody got past the programs. */
+static void test_killed(struct rig *rig)
+{
+	long alarms = status_number(rig, NULL, "failure_count");
+	int status = 0;
+	pid_t pid;
+
+	rig->shared->kill_openers = true;
+	pid = fork();
+	if (!pid)
+		_exit(open(in(rig, "ns"), O_RDONLY | O_CLOEXEC) < 0);
+	check(pid > 0 && waitpid(pid, &status, 0) == pid && WIFSIGNALED(status), "%s: killed while it waits", rig->fs);
+	rig->shared->kill_openers = false;
+	check(!compare(rig, in(rig, "ns"), SIZE, 1) && alarms >= 0 &&
+		      status_number(rig, NULL, "failure_count") == alarms,
+	      "%s: which is none", rig->fs);
 }
 
 /* Whoever holds a lease on his own file must not keep the reader of events, and so everybody, waiting. */
@@ -256,6 +276,7 @@ void marks_tests(const char *fs)
 		check(!mkdir(window, 0755), "%s: a window", fs);
 		test_namespaces(&rig);
 		test_no_verdict(&rig);
+		test_killed(&rig);
 		test_lease(&rig);
 		test_reload(&rig);
 		check(!rig.shared->untimely, "%s: no guard point was opened before its time", fs);
