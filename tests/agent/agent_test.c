@@ -440,6 +440,7 @@ static void test_filesystem(const char *fs, enum part part)
 	defence_tests(fs);
 	journal_tests(fs);
 	load_tests(fs);
+	token_tests(fs);
 	if (part == ALL)
 		crash_tests(fs);
 }

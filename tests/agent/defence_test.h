@@ -10,5 +10,7 @@ void defence_tests(const char *fs);
 /* Two journals of one filesystem; many large files; no room. */
 void journal_tests(const char *fs);
 void load_tests(const char *fs);
+/* The key's token is taken out and put back. */
+void token_tests(const char *fs);
 
 #endif
