@@ -4,10 +4,10 @@
  */
 #include "loader/agent/agent.h"
 #include "loader/cmd.h"
+#include "loader/options.h"
 #include "loader/util.h"
 
 #include <fcntl.h>
-#include <getopt.h>
 #include <limits.h>
 
 static const char verb[] = "agent";
@@ -36,32 +36,24 @@ static const char help[] =
 	"    -h, --help    this text\n"
 	"\n" TK_HELP_EXIT_CODES;
 
-static const struct option options[] = {
-	{"ready-fd", required_argument, NULL, 'r'},
-	{"help", no_argument, NULL, 'h'},
-	{},
-};
+static const char *set_descriptor(const char *text, void *into)
+{
+	uint64_t fd;
+
+	if (tk_parse_u64(text, INT_MAX, &fd) || fcntl((int)fd, F_GETFD) < 0)
+		return "is not an open descriptor";
+	*(int *)into = (int)fd;
+	return NULL;
+}
 
 int cmd_agent(int argc, char **argv)
 {
 	struct tk_agent_options agent = {.ready_fd = -1};
-	uint64_t fd;
-	int c;
+	const struct tk_option options[] = {{"ready-fd", .parse = set_descriptor, .into = &agent.ready_fd}, {}};
+	int code = tk_options(verb, help, options, argc, argv);
 
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		switch (c) {
-		case 'r':
-			if (tk_parse_u64(optarg, INT_MAX, &fd) || fcntl((int)fd, F_GETFD) < 0)
-				return tk_usage(verb, "--ready-fd %s: not an open descriptor", optarg);
-			agent.ready_fd = (int)fd;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return TK_EXIT_DONE;
-		default:
-			return tk_usage_getopt(verb, argv, c);
-		}
-	}
+	if (code != TK_GO_ON)
+		return code;
 	if (optind < argc)
 		return tk_usage(verb, "unexpected argument: %s", argv[optind]);
 	if (agent.ready_fd >= 0)

@@ -5,10 +5,10 @@
  */
 #include "loader/cmd.h"
 #include "loader/problems.h"
+#include "loader/options.h"
 #include "loader/util.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <string.h>
 
 static const char verb[] = "check";
@@ -90,8 +90,8 @@ int cmd_check(int argc, char **argv)
 {
 	_cleanup_json_ cJSON *array = NULL;
 	bool json = false;
-	const struct tk_flag flags[] = {{"json", &json}, {}};
-	int r, code = tk_flags(verb, help, flags, argc, argv);
+	const struct tk_option options[] = {{"json", .flag = &json}, {}};
+	int r, code = tk_options(verb, help, options, argc, argv);
 
 	if (code != TK_GO_ON)
 		return code;

@@ -6,10 +6,10 @@
 #include "loader/cmd.h"
 #include "loader/study/compare.h"
 #include "loader/problems.h"
+#include "loader/options.h"
 #include "loader/util.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <string.h>
 
 static const char verb[] = "diff";
@@ -462,8 +462,8 @@ static int diff_files(const char *old, const char *new, bool json)
 int cmd_diff(int argc, char **argv)
 {
 	bool json = false;
-	const struct tk_flag flags[] = {{"json", &json}, {}};
-	int code = tk_flags(verb, help, flags, argc, argv);
+	const struct tk_option options[] = {{"json", .flag = &json}, {}};
+	int code = tk_options(verb, help, options, argc, argv);
 
 	if (code != TK_GO_ON)
 		return code;

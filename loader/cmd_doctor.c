@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/fanotify.h>
@@ -13,6 +12,7 @@
 #include "loader/cmd.h"
 #include "loader/kernel/probe.h"
 #include "loader/prepare.h"
+#include "loader/options.h"
 #include "loader/util.h"
 
 static const char help[] =
@@ -129,27 +129,16 @@ static int try_argument(struct findings *all, const char *path)
 
 int cmd_doctor(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
-		{},
-	};
 	struct findings all = {};
-	int c, code = TK_EXIT_DONE;
+	bool json = false;
+	const struct tk_option options[] = {{"json", .flag = &json}, {}};
+	int code = tk_options("doctor", help, options, argc, argv);
 
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		switch (c) {
-		case 'j':
-			if (!all.json)
-				all.json = cJSON_CreateArray();
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return TK_EXIT_DONE;
-		default:
-			return tk_usage_getopt("doctor", argv, c);
-		}
-	}
+	if (code != TK_GO_ON)
+		return code;
+	code = TK_EXIT_DONE;
+	if (json && !(all.json = cJSON_CreateArray()))
+		return tk_fail_err("doctor", "the report", -ENOMEM);
 	if (tk_need_root("doctor"))
 		return TK_EXIT_FAILED;
 	tk_kernel_probe(found, &all);

@@ -8,11 +8,11 @@
 #include "loader/trees/replace.h"
 #include "loader/trees/tree.h"
 #include "loader/trees/unfinished.h"
+#include "loader/options.h"
 #include "loader/util.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -116,7 +116,7 @@ static const char help_decrypt[] =
 
 struct job {
 	const char *verb; /* "encrypt" or "decrypt" */
-	bool encrypt, help, recursive, cross, json;
+	bool encrypt, recursive, cross, json;
 	const char *key_file, *key_id, *output;
 	struct tk_keysource keys;
 	uint32_t key_version; /* 0: not given */
@@ -124,109 +124,20 @@ struct job {
 	enum tk_algorithm algorithm;
 };
 
-enum {
-	OPT_KEY_FILE = 256,
-	OPT_KEY_ID,
-	OPT_KEY_VERSION,
-	OPT_FORMAT,
-	OPT_ALGORITHM,
-	OPT_CHUNK_SIZE,
-	OPT_CROSS,
-	OPT_JSON,
-};
-
-static const struct option options_encrypt[] = {
-	{"format", required_argument, NULL, OPT_FORMAT},
-	{"algorithm", required_argument, NULL, OPT_ALGORITHM},
-	{"chunk-size", required_argument, NULL, OPT_CHUNK_SIZE},
-	{"key-file", required_argument, NULL, OPT_KEY_FILE},
-	{"key-id", required_argument, NULL, OPT_KEY_ID},
-	{"key-version", required_argument, NULL, OPT_KEY_VERSION},
-	{"output", required_argument, NULL, 'o'},
-	{"recursive", no_argument, NULL, 'r'},
-	{"cross-filesystems", no_argument, NULL, OPT_CROSS},
-	{"json", no_argument, NULL, OPT_JSON},
-	{"help", no_argument, NULL, 'h'},
-	{},
-};
-/* The first three are the writer's choice: decrypt's list begins behind them. */
-static const struct option *const options_decrypt = options_encrypt + 3;
-
-static int once(const struct job *job, const char *option, const char **value)
+static const char *set_algorithm(const char *text, void *into)
 {
-	if (*value)
-		return tk_usage(job->verb, "%s is given twice", option);
-	*value = optarg;
-	return 0;
+	return tk_algorithm_parse(text, into) < 0 ? "is neither aes-256-gcm nor chacha20-poly1305" : NULL;
 }
 
-static int flag(const struct job *job, const char *option, bool *value)
-{
-	if (*value)
-		return tk_usage(job->verb, "%s is given twice", option);
-	*value = true;
-	return 0;
-}
-
-static int parse_number(const struct job *job, const char *option, uint64_t max, uint32_t *value)
+static const char *set_chunk_size(const char *text, void *into)
 {
 	uint64_t v;
 
-	if (*value)
-		return tk_usage(job->verb, "%s is given twice", option);
-	if (tk_parse_u64(optarg, max, &v) < 0 || v == 0)
-		return tk_usage(job->verb, "%s %s is not a number from 1 to %" PRIu64, option, optarg, max);
-	*value = (uint32_t)v;
-	return 0;
-}
-
-static int parse_chunk_size(struct job *job)
-{
-	uint64_t v;
-
-	if (job->chunk_log2)
-		return tk_usage(job->verb, "--chunk-size is given twice");
-	if (tk_parse_size(optarg, &v) < 0 || v < UINT64_C(1) << TK_CHUNK_LOG2_MIN ||
+	if (tk_parse_size(text, &v) < 0 || v < UINT64_C(1) << TK_CHUNK_LOG2_MIN ||
 	    v > UINT64_C(1) << TK_CHUNK_LOG2_MAX || (v & (v - 1)))
-		return tk_usage(job->verb, "--chunk-size %s is not a power of two from 4K to 16M", optarg);
-	job->chunk_log2 = (uint32_t)__builtin_ctzll(v);
-	return 0;
-}
-
-static int parse_option(struct job *job, int c, char **argv)
-{
-	switch (c) {
-	case OPT_KEY_FILE:
-		return once(job, "--key-file", &job->key_file);
-	case OPT_KEY_ID:
-		return once(job, "--key-id", &job->key_id);
-	case OPT_KEY_VERSION:
-		return parse_number(job, "--key-version", UINT32_MAX, &job->key_version);
-	case OPT_FORMAT:
-		return parse_number(job, "--format", 2, &job->format);
-	case OPT_ALGORITHM:
-		if (job->algorithm)
-			return tk_usage(job->verb, "--algorithm is given twice");
-		if (tk_algorithm_parse(optarg, &job->algorithm) < 0)
-			return tk_usage(job->verb,
-					"--algorithm %s is neither aes-256-gcm nor chacha20-poly1305",
-					optarg);
-		return 0;
-	case OPT_CHUNK_SIZE:
-		return parse_chunk_size(job);
-	case 'o':
-		return once(job, "-o", &job->output);
-	case 'r':
-		return flag(job, "-r", &job->recursive);
-	case OPT_CROSS:
-		return flag(job, "--cross-filesystems", &job->cross);
-	case OPT_JSON:
-		return flag(job, "--json", &job->json);
-	case 'h':
-		job->help = true;
-		return 0;
-	}
-	return tk_usage_getopt(job->verb, argv, c);
+		return "is not a power of two from 4K to 16M";
+	*(uint32_t *)into = (uint32_t)__builtin_ctzll(v);
+	return NULL;
 }
 
 /* What the options must be together; fills in what was not given. */
@@ -250,23 +161,30 @@ static int check_job(struct job *job, int files)
 		job->algorithm = TK_AES_256_GCM;
 	if (!job->chunk_log2)
 		job->chunk_log2 = TK_CHUNK_LOG2_DEFAULT;
-	return 0;
+	return TK_GO_ON;
 }
 
-/* 0 to go on with the files from argv[optind] on, else an exit code (help: job->help). */
+/* TK_GO_ON with the files from argv[optind] on, else an exit code. */
 static int parse(struct job *job, int argc, char **argv)
 {
-	const struct option *options = job->encrypt ? options_encrypt : options_decrypt;
-	int c, code;
+	const struct tk_option options[] = {
+		/* The first three are the writer's choice: decrypt's begin behind them. */
+		{"format", .number = &job->format, .min = 1, .max = 2},
+		{"algorithm", .parse = set_algorithm, .into = &job->algorithm},
+		{"chunk-size", .parse = set_chunk_size, .into = &job->chunk_log2},
+		{"key-file", .text = &job->key_file},
+		{"key-id", .text = &job->key_id},
+		{"key-version", .number = &job->key_version, .min = 1, .max = UINT32_MAX},
+		{"output", 'o', .text = &job->output},
+		{"recursive", 'r', .flag = &job->recursive},
+		{"cross-filesystems", .flag = &job->cross},
+		{"json", .flag = &job->json},
+		{},
+	};
+	int code = job->encrypt ? tk_options(job->verb, help_encrypt, options, argc, argv)
+				: tk_options(job->verb, help_decrypt, options + 3, argc, argv);
 
-	optind = 0;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":ho:r", options, NULL)) != -1) {
-		code = parse_option(job, c, argv);
-		if (code || job->help)
-			return code;
-	}
-	return check_job(job, argc - optind);
+	return code == TK_GO_ON ? check_job(job, argc - optind) : code;
 }
 
 /* ------------------------------------------------------------------ files */
@@ -421,11 +339,7 @@ static int run(struct job *job, int argc, char **argv)
 	const struct tk_keyring *ring;
 	int code = parse(job, argc, argv);
 
-	if (job->help) {
-		fputs(job->encrypt ? help_encrypt : help_decrypt, stdout);
-		return code;
-	}
-	if (code)
+	if (code != TK_GO_ON)
 		return code;
 	tk_hold_secrets();
 	tk_catch_signals();

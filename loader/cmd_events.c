@@ -6,10 +6,10 @@
 #include "loader/agent/agent.h"
 #include "loader/agent/client.h"
 #include "loader/cmd.h"
+#include "loader/options.h"
 #include "loader/util.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -37,11 +37,6 @@ static const char help[] =
 	"EXAMPLE\n"
 	"    takakrypt-bpf events -f --json | jq -r 'select(.verdict==\"deny\") | .path'\n";
 
-static const struct option options[] = {
-	{"json", no_argument, NULL, 'j'},   {"cef", no_argument, NULL, 'c'},
-	{"follow", no_argument, NULL, 'f'}, {"last", required_argument, NULL, 'l'},
-	{"help", no_argument, NULL, 'h'},   {},
-};
 
 enum form {
 	TEXT,
@@ -216,34 +211,23 @@ static int from_ring(enum form form, bool follow)
 
 int cmd_events(int argc, char **argv)
 {
-	uint64_t last = TK_LINES;
-	enum form form = TEXT;
-	bool follow = false;
+	bool follow = false, json = false, cef = false;
+	uint32_t last = TK_LINES;
+	const struct tk_option options[] = {
+		{"json", .flag = &json},
+		{"cef", .flag = &cef},
+		{"follow", 'f', .flag = &follow},
+		{"last", .number = &last, .max = TK_LINES},
+		{},
+	};
+	int err = tk_options(verb, help, options, argc, argv);
+	enum form form = json ? JSON : cef ? CEF : TEXT;
 	FILE *stream;
-	int c, err;
 
-	while ((c = getopt_long(argc, argv, ":fh", options, NULL)) != -1) {
-		switch (c) {
-		case 'j':
-		case 'c':
-			if (form != TEXT)
-				return tk_usage(verb, "one of --json and --cef, once");
-			form = c == 'j' ? JSON : CEF;
-			break;
-		case 'f':
-			follow = true;
-			break;
-		case 'l':
-			if (tk_parse_u64(optarg, TK_LINES, &last))
-				return tk_usage(verb, "--last %s: not a number up to %d", optarg, TK_LINES);
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return TK_EXIT_DONE;
-		default:
-			return tk_usage_getopt(verb, argv, c);
-		}
-	}
+	if (err != TK_GO_ON)
+		return err;
+	if (json && cef)
+		return tk_usage(verb, "one of --json and --cef, not both");
 	if (optind < argc)
 		return tk_usage(verb, "unexpected argument: %s", argv[optind]);
 	err = tk_client_connect(NULL, &stream);

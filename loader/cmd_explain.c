@@ -6,10 +6,10 @@
 #include "loader/cmd.h"
 #include "loader/study/explain.h"
 #include "loader/problems.h"
+#include "loader/options.h"
 #include "loader/util.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <string.h>
 #include <time.h>
 
@@ -57,19 +57,6 @@ static const char help[] =
 	"    takakrypt-bpf explain /etc/takakrypt/policy.json --user jane --process \\\n"
 	"        /usr/bin/nano --action data_read /home/jane/Documents/Confidential/a.txt\n";
 
-static const struct option options[] = {
-	{"user", required_argument, NULL, 'u'},
-	{"groups", required_argument, NULL, 'g'},
-	{"login-uid", required_argument, NULL, 'l'},
-	{"process", required_argument, NULL, 'p'},
-	{"unit", required_argument, NULL, 'i'},
-	{"foreign-code", no_argument, NULL, 'f'},
-	{"action", required_argument, NULL, 'a'},
-	{"at", required_argument, NULL, 't'},
-	{"json", no_argument, NULL, 'j'},
-	{"help", no_argument, NULL, 'h'},
-	{},
-};
 
 struct request {
 	const char *policy;
@@ -369,84 +356,48 @@ static int explain(const struct request *request)
 	return code;
 }
 
-static int set_once(const char **option, const char *value, const char *name)
+static const char *set_time(const char *text, void *into)
 {
-	if (*option)
-		return tk_usage(verb, "%s is given twice", name);
-	*option = value;
-	return TK_EXIT_DONE;
-}
+	struct request *request = into;
 
-static int set_time(struct request *request, const char *text)
-{
-	if (request->at)
-		return tk_usage(verb, "--at is given twice");
 	request->at = text;
-	if (!tk_moment_parse(text, &request->question.at))
-		return tk_usage(verb, "no time \"%s\" (such as 2026-11-21T09:30:00+07:00 or \"mon 09:30\")", text);
-	return TK_EXIT_DONE;
-}
-
-static int set_option(struct request *request, int c, const char **action)
-{
-	switch (c) {
-	case 'u':
-		return set_once(&request->question.user, optarg, "--user");
-	case 'g':
-		return set_once(&request->question.groups, optarg, "--groups");
-	case 'l':
-		return set_once(&request->question.login, optarg, "--login-uid");
-	case 'p':
-		return set_once(&request->question.exe, optarg, "--process");
-	case 'i':
-		return set_once(&request->question.unit, optarg, "--unit");
-	case 'a':
-		return set_once(action, optarg, "--action");
-	case 't':
-		return set_time(request, optarg);
-	case 'f':
-		if (request->question.foreign_code)
-			return tk_usage(verb, "--foreign-code is given twice");
-		request->question.foreign_code = true;
-		return TK_EXIT_DONE;
-	default:
-		if (request->json)
-			return tk_usage(verb, "--json is given twice");
-		request->json = true;
-		return TK_EXIT_DONE;
-	}
+	return tk_moment_parse(text, &request->question.at)
+		       ? NULL
+		       : "is no time (such as 2026-11-21T09:30:00+07:00 or \"mon 09:30\")";
 }
 
 int cmd_explain(int argc, char **argv)
 {
 	struct request request = {.question.at.when = time(NULL)};
+	struct tk_question *question = &request.question;
 	const char *action = NULL;
-	int c, code;
+	const struct tk_option options[] = {
+		{"user", .text = &question->user},
+		{"groups", .text = &question->groups},
+		{"login-uid", .text = &question->login},
+		{"process", .text = &question->exe},
+		{"unit", .text = &question->unit},
+		{"foreign-code", .flag = &question->foreign_code},
+		{"action", .text = &action},
+		{"at", .parse = set_time, .into = &request},
+		{"json", .flag = &request.json},
+		{},
+	};
+	int code = tk_options(verb, help, options, argc, argv);
 
-	optind = 0;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		if (c == 'h') {
-			fputs(help, stdout);
-			return TK_EXIT_DONE;
-		}
-		if (c == '?' || c == ':')
-			return tk_usage_getopt(verb, argv, c);
-		code = set_option(&request, c, &action);
-		if (code != TK_EXIT_DONE)
-			return code;
-	}
+	if (code != TK_GO_ON)
+		return code;
 	if (argc - optind != 2)
 		return tk_usage(verb, "expected a POLICY and a PATH");
-	if (!request.question.user || !request.question.exe || !action)
+	if (!question->user || !question->exe || !action)
 		return tk_usage(verb, "--user, --process and --action are needed");
-	request.question.action = tk_action_parse(action);
-	if (!request.question.action)
+	question->action = tk_action_parse(action);
+	if (!question->action)
 		return tk_usage(verb,
 				"no action \"%s\" (one of data_read, data_write, execute, list, create, "
 				"delete, rename, link, set_attr, key_op)",
 				action);
 	request.policy = argv[optind];
-	request.question.path = argv[optind + 1];
+	question->path = argv[optind + 1];
 	return explain(&request);
 }

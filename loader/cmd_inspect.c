@@ -5,11 +5,11 @@
  */
 #include "loader/cmd.h"
 #include "loader/trees/tree.h"
+#include "loader/options.h"
 #include "loader/util.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <sys/stat.h>
 
@@ -170,8 +170,8 @@ int cmd_inspect(int argc, char **argv)
 	struct tk_tree tree = {
 		.verb = verb, .directories = true, .one_thread = true, .fn = one_file, .ctx = &job};
 	bool json = false;
-	const struct tk_flag flags[] = {{"json", &json}, {"cross-filesystems", &tree.cross}, {}};
-	int code = tk_flags(verb, help, flags, argc, argv);
+	const struct tk_option options[] = {{"json", .flag = &json}, {"cross-filesystems", .flag = &tree.cross}, {}};
+	int code = tk_options(verb, help, options, argc, argv);
 
 	if (code != TK_GO_ON)
 		return code;

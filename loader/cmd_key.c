@@ -7,12 +7,12 @@
 #include "loader/keys/verbs.h"
 #include "loader/keys/files.h"
 #include "loader/keys/source.h"
+#include "loader/options.h"
 #include "loader/util.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -20,7 +20,7 @@
 
 static const char verb[] = "key";
 
-static const char help[] =
+const char tk_key_help[] =
 	"NAME\n"
 	"    takakrypt-bpf key - make, list, rotate and retire keys\n"
 	"\n"
@@ -94,20 +94,7 @@ static const char help[] =
 	"    takakrypt-bpf rekey --key-file /etc/takakrypt/keys/payroll /srv/payroll\n"
 	"    takakrypt-bpf key retire --version 1 /etc/takakrypt/keys/payroll /srv/payroll\n";
 
-int tk_key_help(void)
-{
-	fputs(help, stdout);
-	return TK_EXIT_DONE;
-}
 
-static const struct option options[] = {
-	{"hex", no_argument, NULL, 'x'},
-	{"version", required_argument, NULL, 'v'},
-	{"output", required_argument, NULL, 'o'},
-	{"help", no_argument, NULL, 'h'},
-	{"from", required_argument, NULL, 'f'}, /* import only */
-	{},
-};
 
 /* A key for the length of one command; dumps are off, so a refusal to lock is no reason to stop. */
 struct secret {
@@ -165,63 +152,27 @@ static int refuse_token(const char *what, const char *path)
 		       "pkcs11-tool --keygen --key-type AES:32 --sensitive --label LABEL --id VERSION");
 }
 
-int tk_key_parse_version(const char *text, uint32_t *ret_version)
-{
-	uint64_t v;
-
-	if (tk_parse_u64(text, UINT32_MAX, &v) < 0 || v == 0)
-		return tk_usage(verb, "--version %s is not a number from 1 to 4294967295", text);
-	*ret_version = (uint32_t)v;
-	return TK_EXIT_DONE;
-}
-
 /* ------------------------------------------------------- generate, import */
 
 struct making {
 	const char *action, *path, *from; /* from: import only */
 	uint32_t version;		  /* 0: none given */
-	bool hex, help;
+	bool hex;
 };
 
-static int once(const char *option, const char **value)
+/* import: --from is an option as well. */
+static int parse_making(struct making *m, bool import, int argc, char **argv)
 {
-	if (*value)
-		return tk_usage(verb, "%s is given twice", option);
-	*value = optarg;
-	return TK_EXIT_DONE;
-}
+	const struct tk_option options[] = {
+		{"hex", .flag = &m->hex},
+		{"version", .number = &m->version, .min = 1, .max = UINT32_MAX},
+		{"output", 'o', .text = &m->path},
+		{import ? "from" : NULL, .text = &m->from},
+		{},
+	};
+	int code = tk_options(verb, tk_key_help, options, argc, argv);
 
-static int parse_making(struct making *m, const struct option *known, int argc, char **argv)
-{
-	int c, code = TK_EXIT_DONE;
-
-	optind = 0;
-	opterr = 0;
-	while (!code && (c = getopt_long(argc, argv, ":ho:", known, NULL)) != -1) {
-		switch (c) {
-		case 'x':
-			if (m->hex)
-				code = tk_usage(verb, "--hex is given twice");
-			m->hex = true;
-			break;
-		case 'v':
-			code = m->version ? tk_usage(verb, "--version is given twice")
-					  : tk_key_parse_version(optarg, &m->version);
-			break;
-		case 'o':
-			code = once("-o", &m->path);
-			break;
-		case 'f':
-			code = once("--from", &m->from);
-			break;
-		case 'h':
-			m->help = true;
-			return TK_EXIT_DONE;
-		default:
-			return tk_usage_getopt(verb, argv, c);
-		}
-	}
-	if (code)
+	if (code != TK_GO_ON)
 		return code;
 	if (!m->path && optind < argc)
 		m->path = argv[optind++];
@@ -230,25 +181,15 @@ static int parse_making(struct making *m, const struct option *known, int argc, 
 	if (optind < argc)
 		return tk_usage(verb, "%s makes one key at a time: %s is one too many", m->action,
 				argv[optind]);
-	return TK_EXIT_DONE;
+	return TK_GO_ON;
 }
 
 static int generate(int argc, char **argv)
 {
-	/* without --from */
-	static const struct option known[] = {
-		{"hex", no_argument, NULL, 'x'},
-		{"version", required_argument, NULL, 'v'},
-		{"output", required_argument, NULL, 'o'},
-		{"help", no_argument, NULL, 'h'},
-		{},
-	};
 	struct making m = {.action = "generate"};
-	int r = parse_making(&m, known, argc, argv);
+	int r = parse_making(&m, false, argc, argv);
 
-	if (m.help)
-		fputs(help, stdout);
-	if (m.help || r)
+	if (r != TK_GO_ON)
 		return r;
 	if (refuse_token("generate the key", m.path))
 		return TK_EXIT_FAILED;
@@ -298,10 +239,8 @@ static int import(int argc, char **argv)
 	int r;
 
 	secret_init(&s);
-	r = parse_making(&m, options, argc, argv);
-	if (m.help)
-		fputs(help, stdout);
-	if (m.help || r)
+	r = parse_making(&m, true, argc, argv);
+	if (r != TK_GO_ON)
 		return r;
 	if (refuse_token("import the key to", m.path))
 		return TK_EXIT_FAILED;
@@ -351,21 +290,11 @@ static int rotate(int argc, char **argv)
 	bool hex = false;
 	uint32_t version;
 	struct stat st;
-	int c, r;
+	const struct tk_option options[] = {{"hex", .flag = &hex}, {}};
+	int r = tk_options(verb, tk_key_help, options, argc, argv);
 
-	optind = 0;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		if (c == 'h')
-			return tk_key_help();
-		if (c == 'v' || c == 'o' || c == 'f')
-			return tk_usage(verb, "rotate takes neither --version nor -o nor --from");
-		if (c != 'x')
-			return tk_usage_getopt(verb, argv, c);
-		if (hex)
-			return tk_usage(verb, "--hex is given twice");
-		hex = true;
-	}
+	if (r != TK_GO_ON)
+		return r;
 	if (optind + 1 != argc)
 		return tk_usage(verb, "rotate needs one directory");
 	if (refuse_token(what, argv[optind]))
@@ -390,16 +319,16 @@ static int rotate(int argc, char **argv)
 
 static int verify(int argc, char **argv)
 {
-	int code = TK_EXIT_DONE;
+	static const struct tk_option options[] = {{}};
+	int code = tk_options(verb, tk_key_help, options, argc, argv);
 
-	if (argc < 2)
+	if (code != TK_GO_ON)
+		return code;
+	code = TK_EXIT_DONE;
+	if (optind == argc)
 		return tk_usage(verb, "verify needs the path of a key");
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
-		return tk_key_help();
-	if (argv[1][0] == '-')
-		return tk_usage(verb, "verify has no option %s", argv[1]);
 	tk_hold_secrets();
-	for (int i = 1; i < argc; i++) {
+	for (int i = optind; i < argc; i++) {
 		uint32_t version;
 
 		if (tk_key_read("verify the key", argv[i], &version)) {
@@ -424,8 +353,10 @@ int cmd_key(int argc, char **argv)
 {
 	if (argc < 2)
 		return tk_usage(verb, "say what to do: generate, import, rotate, verify, list or retire");
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
-		return tk_key_help();
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+		fputs(tk_key_help, stdout);
+		return TK_EXIT_DONE;
+	}
 	for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++)
 		if (strcmp(argv[1], actions[i].name) == 0)
 			return actions[i].fn(argc - 1, argv + 1);

@@ -8,11 +8,11 @@
 #include "loader/cmd.h"
 #include "loader/study/learn.h"
 #include "loader/problems.h"
+#include "loader/options.h"
 #include "loader/util.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -61,15 +61,6 @@ static const char help[] =
 	"    takakrypt-bpf learn --from events.jsonl -o new.json\n"
 	"    takakrypt-bpf replay new.json events.jsonl && takakrypt-bpf reload new.json\n";
 
-static const struct option long_options[] = {
-	{"guard", required_argument, NULL, 'g'},
-	{"from", required_argument, NULL, 'f'},
-	{"policy", required_argument, NULL, 'p'},
-	{"output", required_argument, NULL, 'o'},
-	{"generalise", required_argument, NULL, 'G'},
-	{"help", no_argument, NULL, 'h'},
-	{},
-};
 
 struct options {
 	const char *guard, *from, *policy, *output, *how;
@@ -336,59 +327,34 @@ static int learn_policy(const struct options *options)
 
 /* ---------------------------------------------------------------- the verb */
 
-static int set_once(const char **option, const char *name)
+static const char *set_generalise(const char *text, void *into)
 {
-	if (*option)
-		return tk_usage(verb, "%s is given twice", name);
-	*option = optarg;
-	return TK_EXIT_DONE;
-}
+	static const char *const words[] = {"none", "sets", "wide"};
 
-static int set_option(struct options *options, int c)
-{
-	switch (c) {
-	case 'g':
-		return set_once(&options->guard, "--guard");
-	case 'f':
-		return set_once(&options->from, "--from");
-	case 'p':
-		return set_once(&options->policy, "--policy");
-	case 'o':
-		return set_once(&options->output, "--output");
-	default:
-		return set_once(&options->how, "--generalise");
-	}
+	for (size_t i = 0; i < 3; i++)
+		if (!strcmp(words[i], text)) {
+			*(enum tk_generalise *)into = (enum tk_generalise)i;
+			return NULL;
+		}
+	return "is not none, sets or wide";
 }
 
 int cmd_learn(int argc, char **argv)
 {
-	static const char *const words[] = {"none", "sets", "wide"};
-	struct options options = {.generalise = TK_LEARN_SETS};
-	int c, code;
+	struct options chosen = {.generalise = TK_LEARN_SETS};
+	const struct tk_option options[] = {
+		{"guard", .text = &chosen.guard},
+		{"from", .text = &chosen.from},
+		{"policy", .text = &chosen.policy},
+		{"output", 'o', .text = &chosen.output},
+		{"generalise", .parse = set_generalise, .into = &chosen.generalise},
+		{},
+	};
+	int code = tk_options(verb, help, options, argc, argv);
 
-	optind = 0;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":ho:", long_options, NULL)) != -1) {
-		if (c == 'h') {
-			fputs(help, stdout);
-			return TK_EXIT_DONE;
-		}
-		if (c == '?' || c == ':')
-			return tk_usage_getopt(verb, argv, c);
-		code = set_option(&options, c);
-		if (code != TK_EXIT_DONE)
-			return code;
-	}
+	if (code != TK_GO_ON)
+		return code;
 	if (optind < argc)
 		return tk_usage(verb, "unexpected argument: %s", argv[optind]);
-	if (options.how) {
-		size_t i = 0;
-
-		while (i < 3 && strcmp(words[i], options.how))
-			i++;
-		if (i == 3)
-			return tk_usage(verb, "--generalise %s: expected none, sets or wide", options.how);
-		options.generalise = (enum tk_generalise)i;
-	}
-	return learn_policy(&options);
+	return learn_policy(&chosen);
 }

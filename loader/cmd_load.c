@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +18,7 @@
 
 #include "loader/cmd.h"
 #include "loader/prepare.h"
+#include "loader/options.h"
 #include "loader/util.h"
 
 #define AGENT_LOG TK_RUN_DIR "/agent.log"
@@ -201,33 +201,15 @@ static int load(const char *path, bool with_agent, bool json)
 
 int cmd_load(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "no-agent", no_argument, NULL, 'n' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
-		{},
-	};
-	bool with_agent = true, json = false;
-	int c;
+	bool no_agent = false, json = false;
+	const struct tk_option options[] = {{"no-agent", .flag = &no_agent}, {"json", .flag = &json}, {}};
+	int code = tk_options("load", help, options, argc, argv);
 
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		switch (c) {
-		case 'n':
-			with_agent = false;
-			break;
-		case 'j':
-			json = true;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return TK_EXIT_DONE;
-		default:
-			return tk_usage_getopt("load", argv, c);
-		}
-	}
+	if (code != TK_GO_ON)
+		return code;
 	if (argc - optind != 1)
 		return tk_usage("load", "one policy is expected");
 	if (tk_need_root("load") || tk_policy_lock("load"))
 		return TK_EXIT_FAILED;
-	return load(argv[optind], with_agent, json);
+	return load(argv[optind], !no_agent, json);
 }

@@ -10,11 +10,11 @@
 #include "loader/trees/replace.h"
 #include "loader/trees/tree.h"
 #include "loader/trees/unfinished.h"
+#include "loader/options.h"
 #include "loader/util.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <sys/stat.h>
 
@@ -76,23 +76,6 @@ static const char help[] =
 	"    takakrypt-bpf key generate --version 2 /etc/takakrypt/keys/payroll\n"
 	"    takakrypt-bpf rekey --key-file /etc/takakrypt/keys/payroll /backup/payroll\n";
 
-enum {
-	OPT_KEY_FILE = 256,
-	OPT_KEY_VERSION,
-	OPT_REENCRYPT,
-	OPT_CROSS,
-	OPT_JSON,
-};
-
-static const struct option options[] = {
-	{"key-file", required_argument, NULL, OPT_KEY_FILE},
-	{"key-version", required_argument, NULL, OPT_KEY_VERSION},
-	{"reencrypt", no_argument, NULL, OPT_REENCRYPT},
-	{"cross-filesystems", no_argument, NULL, OPT_CROSS},
-	{"json", no_argument, NULL, OPT_JSON},
-	{"help", no_argument, NULL, 'h'},
-	{},
-};
 
 struct job {
 	struct tk_keysource keys;
@@ -270,69 +253,26 @@ static enum tk_tree_result reencrypt_file(void *ctx, const struct tk_tree_file *
 	return TK_TREE_DONE;
 }
 
-static int parse(struct job *job, struct tk_tree *tree, int argc, char **argv)
-{
-	uint64_t v;
-	int c;
-
-	optind = 0;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		switch (c) {
-		case OPT_KEY_FILE:
-			if (job->keys.path)
-				return tk_usage(verb, "--key-file is given twice");
-			job->keys.path = optarg;
-			break;
-		case OPT_KEY_VERSION:
-			if (job->key_version)
-				return tk_usage(verb, "--key-version is given twice");
-			if (tk_parse_u64(optarg, UINT32_MAX, &v) < 0 || v == 0)
-				return tk_usage(verb, "--key-version %s is not a number from 1 to 4294967295",
-						optarg);
-			job->key_version = (uint32_t)v;
-			break;
-		case OPT_REENCRYPT:
-			if (job->reencrypt)
-				return tk_usage(verb, "--reencrypt is given twice");
-			job->reencrypt = true;
-			break;
-		case OPT_CROSS:
-			if (tree->cross)
-				return tk_usage(verb, "--cross-filesystems is given twice");
-			tree->cross = true;
-			break;
-		case OPT_JSON:
-			if (job->json)
-				return tk_usage(verb, "--json is given twice");
-			job->json = true;
-			break;
-		case 'h':
-			job->help = true;
-			return 0;
-		default:
-			return tk_usage_getopt(verb, argv, c);
-		}
-	}
-	if (!job->keys.path)
-		return tk_usage(verb, "--key-file is missing");
-	if (optind == argc)
-		return tk_usage(verb, "no file is named");
-	return 0;
-}
-
 int cmd_rekey(int argc, char **argv)
 {
 	struct job job = {.keys = TK_KEYSOURCE_INIT};
 	struct tk_tree tree = {.verb = verb, .directories = true, .fn = rekey_file, .ctx = &job};
-	int code = parse(&job, &tree, argc, argv);
+	const struct tk_option options[] = {
+		{"key-file", .text = &job.keys.path},
+		{"key-version", .number = &job.key_version, .min = 1, .max = UINT32_MAX},
+		{"reencrypt", .flag = &job.reencrypt},
+		{"cross-filesystems", .flag = &tree.cross},
+		{"json", .flag = &job.json},
+		{},
+	};
+	int code = tk_options(verb, help, options, argc, argv);
 
-	if (job.help) {
-		fputs(help, stdout);
-		return TK_EXIT_DONE;
-	}
-	if (code)
+	if (code != TK_GO_ON)
 		return code;
+	if (!job.keys.path)
+		return tk_usage(verb, "--key-file is missing");
+	if (optind == argc)
+		return tk_usage(verb, "no file is named");
 	if (job.reencrypt)
 		tree.fn = reencrypt_file;
 	tk_hold_secrets();

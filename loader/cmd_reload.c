@@ -5,13 +5,13 @@
  * The kernel switches generations whole; the agent then reads the same text.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "loader/agent/client.h"
 #include "loader/cmd.h"
 #include "loader/prepare.h"
+#include "loader/options.h"
 #include "loader/util.h"
 
 static const char help[] =
@@ -82,16 +82,12 @@ static int swap(struct tk_kernel *kernel, const char *path)
 
 int cmd_reload(int argc, char **argv)
 {
-	static const struct option options[] = { { "help", no_argument, NULL, 'h' }, {} };
+	static const struct tk_option options[] = {{}};
 	struct tk_kernel *kernel;
-	int c, err, code;
+	int err, code = tk_options("reload", help, options, argc, argv);
 
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		if (c != 'h')
-			return tk_usage_getopt("reload", argv, c);
-		fputs(help, stdout);
-		return TK_EXIT_DONE;
-	}
+	if (code != TK_GO_ON)
+		return code;
 	if (argc - optind != 1)
 		return tk_usage("reload", "one policy is expected");
 	if (tk_need_root("reload") || tk_policy_lock("reload"))

@@ -6,10 +6,10 @@
 #include "loader/cmd.h"
 #include "loader/problems.h"
 #include "loader/study/recording.h"
+#include "loader/options.h"
 #include "loader/util.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -308,8 +308,8 @@ static int replay_file(const char *policy, const char *file, bool json)
 int cmd_replay(int argc, char **argv)
 {
 	bool json = false;
-	const struct tk_flag flags[] = {{"json", &json}, {}};
-	int code = tk_flags(verb, help, flags, argc, argv);
+	const struct tk_option options[] = {{"json", .flag = &json}, {}};
+	int code = tk_options(verb, help, options, argc, argv);
 
 	if (code != TK_GO_ON)
 		return code;

@@ -4,10 +4,10 @@
  */
 #include "loader/agent/client.h"
 #include "loader/cmd.h"
+#include "loader/options.h"
 #include "loader/util.h"
 
 #include <errno.h>
-#include <getopt.h>
 
 static const char verb[] = "settle";
 
@@ -28,11 +28,6 @@ static const char help[] =
 	"    -h, --help         this text\n"
 	"\n" TK_HELP_EXIT_CODES;
 
-static const struct option options[] = {
-	{"timeout", required_argument, NULL, 't'},
-	{"help", no_argument, NULL, 'h'},
-	{},
-};
 
 static int settle(uint64_t timeout)
 {
@@ -58,22 +53,12 @@ static int settle(uint64_t timeout)
 
 int cmd_settle(int argc, char **argv)
 {
-	uint64_t timeout = 0;
-	int c;
+	uint32_t timeout = 0;
+	const struct tk_option options[] = {{"timeout", .number = &timeout, .max = 1000000000}, {}};
+	int code = tk_options(verb, help, options, argc, argv);
 
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		switch (c) {
-		case 't':
-			if (tk_parse_u64(optarg, 1000000000, &timeout))
-				return tk_usage(verb, "--timeout %s: not a number of seconds", optarg);
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return TK_EXIT_DONE;
-		default:
-			return tk_usage_getopt(verb, argv, c);
-		}
-	}
+	if (code != TK_GO_ON)
+		return code;
 	if (optind < argc)
 		return tk_usage(verb, "unexpected argument: %s", argv[optind]);
 	return settle(timeout);

@@ -5,10 +5,10 @@
 #include "loader/agent/client.h"
 #include "loader/cmd.h"
 #include "loader/kernel/kernel.h"
+#include "loader/options.h"
 #include "loader/util.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -36,12 +36,6 @@ static const char help[] =
 	"    0  a policy is in force and the agent is ready\n"
 	"    1  it is not\n"
 	"    2  wrong usage\n";
-
-static const struct option options[] = {
-	{"json", no_argument, NULL, 'j'},
-	{"help", no_argument, NULL, 'h'},
-	{},
-};
 
 static const char *text(const cJSON *json, const char *name)
 {
@@ -200,20 +194,11 @@ static int status(bool json)
 int cmd_status(int argc, char **argv)
 {
 	bool json = false;
-	int c;
+	const struct tk_option options[] = {{"json", .flag = &json}, {}};
+	int code = tk_options(verb, help, options, argc, argv);
 
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		switch (c) {
-		case 'j':
-			json = true;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return TK_EXIT_DONE;
-		default:
-			return tk_usage_getopt(verb, argv, c);
-		}
-	}
+	if (code != TK_GO_ON)
+		return code;
 	if (optind < argc)
 		return tk_usage(verb, "unexpected argument: %s", argv[optind]);
 	return status(json);

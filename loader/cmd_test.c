@@ -7,10 +7,10 @@
 #include "loader/study/explain.h"
 #include "loader/policy/cases.h"
 #include "loader/problems.h"
+#include "loader/options.h"
 #include "loader/util.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <string.h>
 
 static const char verb[] = "test";
@@ -172,8 +172,8 @@ static int test(const char *policy, const char *file)
 
 int cmd_test(int argc, char **argv)
 {
-	const struct tk_flag flags[] = {{}};
-	int code = tk_flags(verb, help, flags, argc, argv);
+	const struct tk_option options[] = {{}};
+	int code = tk_options(verb, help, options, argc, argv);
 
 	if (code != TK_GO_ON)
 		return code;

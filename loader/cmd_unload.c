@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -16,6 +15,7 @@
 #include "loader/agent/client.h"
 #include "loader/cmd.h"
 #include "loader/prepare.h"
+#include "loader/options.h"
 #include "loader/util.h"
 
 static const char help[] =
@@ -129,26 +129,12 @@ static int stop_agent(bool force)
 
 int cmd_unload(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "force", no_argument, NULL, 'f' },
-		{ "help", no_argument, NULL, 'h' },
-		{},
-	};
 	bool force = false;
-	int c, err;
+	const struct tk_option options[] = {{"force", .flag = &force}, {}};
+	int err = tk_options("unload", help, options, argc, argv);
 
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		switch (c) {
-		case 'f':
-			force = true;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return TK_EXIT_DONE;
-		default:
-			return tk_usage_getopt("unload", argv, c);
-		}
-	}
+	if (err != TK_GO_ON)
+		return err;
 	if (argc != optind)
 		return tk_usage("unload", "no argument is expected");
 	if (tk_need_root("unload") || tk_policy_lock("unload"))

@@ -6,10 +6,10 @@
 #include "loader/cmd.h"
 #include "loader/keys/source.h"
 #include "loader/trees/tree.h"
+#include "loader/options.h"
 #include "loader/util.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 
 static const char verb[] = "verify";
@@ -47,21 +47,6 @@ static const char help[] =
 	"EXAMPLE\n"
 	"    takakrypt-bpf verify --key-file /etc/takakrypt/keys/payroll /backup/payroll\n";
 
-enum {
-	OPT_KEY_FILE = 256,
-	OPT_KEY_VERSION,
-	OPT_CROSS,
-	OPT_JSON,
-};
-
-static const struct option options[] = {
-	{"key-file", required_argument, NULL, OPT_KEY_FILE},
-	{"key-version", required_argument, NULL, OPT_KEY_VERSION},
-	{"cross-filesystems", no_argument, NULL, OPT_CROSS},
-	{"json", no_argument, NULL, OPT_JSON},
-	{"help", no_argument, NULL, 'h'},
-	{},
-};
 
 struct job {
 	struct tk_keysource keys;
@@ -107,64 +92,25 @@ static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_
 	return TK_TREE_DONE;
 }
 
-static int parse(struct job *job, struct tk_tree *tree, int argc, char **argv)
-{
-	uint64_t v;
-	int c;
-
-	optind = 0;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		switch (c) {
-		case OPT_KEY_FILE:
-			if (job->keys.path)
-				return tk_usage(verb, "--key-file is given twice");
-			job->keys.path = optarg;
-			break;
-		case OPT_KEY_VERSION:
-			if (job->key_version)
-				return tk_usage(verb, "--key-version is given twice");
-			if (tk_parse_u64(optarg, UINT32_MAX, &v) < 0 || v == 0)
-				return tk_usage(verb, "--key-version %s is not a number from 1 to 4294967295",
-						optarg);
-			job->key_version = (uint32_t)v;
-			break;
-		case OPT_CROSS:
-			if (tree->cross)
-				return tk_usage(verb, "--cross-filesystems is given twice");
-			tree->cross = true;
-			break;
-		case OPT_JSON:
-			if (job->json)
-				return tk_usage(verb, "--json is given twice");
-			job->json = true;
-			break;
-		case 'h':
-			job->help = true;
-			return 0;
-		default:
-			return tk_usage_getopt(verb, argv, c);
-		}
-	}
-	if (!job->keys.path)
-		return tk_usage(verb, "--key-file is missing");
-	if (optind == argc)
-		return tk_usage(verb, "no file is named");
-	return 0;
-}
-
 int cmd_verify(int argc, char **argv)
 {
 	struct job job = {.keys = TK_KEYSOURCE_INIT};
 	struct tk_tree tree = {.verb = verb, .directories = true, .fn = one_file, .ctx = &job};
-	int code = parse(&job, &tree, argc, argv);
+	const struct tk_option options[] = {
+		{"key-file", .text = &job.keys.path},
+		{"key-version", .number = &job.key_version, .min = 1, .max = UINT32_MAX},
+		{"cross-filesystems", .flag = &tree.cross},
+		{"json", .flag = &job.json},
+		{},
+	};
+	int code = tk_options(verb, help, options, argc, argv);
 
-	if (job.help) {
-		fputs(help, stdout);
-		return TK_EXIT_DONE;
-	}
-	if (code)
+	if (code != TK_GO_ON)
 		return code;
+	if (!job.keys.path)
+		return tk_usage(verb, "--key-file is missing");
+	if (optind == argc)
+		return tk_usage(verb, "no file is named");
 	tk_hold_secrets();
 	tk_catch_signals();
 	code = tk_tree_run(&tree, argv + optind, (size_t)(argc - optind));

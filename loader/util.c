@@ -7,7 +7,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
@@ -128,45 +127,6 @@ int tk_usage(const char *verb, const char *format, ...)
 	fprintf(stderr, "; see `takakrypt-bpf help %s`\n", verb);
 	funlockfile(stderr);
 	return TK_EXIT_USAGE;
-}
-
-int tk_usage_getopt(const char *verb, char **argv, int c)
-{
-	const char *given = argv[optind - 1];
-
-	if (c == ':')
-		return tk_usage(verb, "option %s needs a value", given);
-	/* An unknown short option may be in the middle of a bundle; optopt knows it. */
-	if (optopt && strncmp(given, "--", 2) != 0)
-		return tk_usage(verb, "there is no option -%c", optopt);
-	if (optopt)
-		return tk_usage(verb, "option %s takes no value", given);
-	return tk_usage(verb, "there is no option %s, or it is not unique", given);
-}
-
-int tk_flags(const char *verb, const char *help, const struct tk_flag *flags, int argc, char **argv)
-{
-	struct option options[TK_FLAGS_MAX + 2] = {{"help", no_argument, NULL, 'h'}};
-	int c;
-
-	for (int i = 0; flags[i].name; i++) {
-		assert(i < TK_FLAGS_MAX);
-		options[i + 1] = (struct option){flags[i].name, no_argument, NULL, UCHAR_MAX + 1 + i};
-	}
-	optind = 0;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		if (c == 'h') {
-			fputs(help, stdout);
-			return TK_EXIT_DONE;
-		}
-		if (c == '?' || c == ':')
-			return tk_usage_getopt(verb, argv, c);
-		if (*flags[c - UCHAR_MAX - 1].ret_given)
-			return tk_usage(verb, "--%s is given twice", flags[c - UCHAR_MAX - 1].name);
-		*flags[c - UCHAR_MAX - 1].ret_given = true;
-	}
-	return TK_GO_ON;
 }
 
 int tk_parse_u64(const char *text, uint64_t max, uint64_t *ret_value)

@@ -83,25 +83,6 @@ void tk_put_safe(FILE *f, const char *text);
 const char *tk_advice(int err);
 /* "takakrypt-bpf: VERB: MESSAGE; see `takakrypt-bpf help VERB`".  Returns TK_EXIT_USAGE. */
 int tk_usage(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/*
- * For getopt_long()'s '?' and ':' when the option string begins with ":".
- * Call it with the state that getopt_long() left.
- */
-int tk_usage_getopt(const char *verb, char **argv, int c);
-
-/* "--NAME", at most once, without a value. */
-struct tk_flag {
-	const char *name; /* NULL ends a list */
-	bool *ret_given;  /* left alone when it is not given */
-};
-#define TK_FLAGS_MAX 8
-#define TK_GO_ON (-1)
-/*
- * All the options of a verb that has none but flags, --help and -h.  TK_GO_ON: the arguments begin at
- * argv[optind]; otherwise the exit code, after `help` or a line about the wrong usage was printed.
- */
-int tk_flags(const char *verb, const char *help, const struct tk_flag *flags, int argc, char **argv);
-
 /* ---------------------------------------------------------------- numbers */
 
 /* Decimal, no sign, no blanks, no leading zeros but "0" itself; -EINVAL, -ERANGE. */

@@ -8,21 +8,15 @@
 #include "loader/keys/files.h"
 #include "loader/keys/source.h"
 #include "loader/problems.h"
+#include "loader/options.h"
 #include "loader/util.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
 
 static const char verb[] = "key";
 
-static const struct option options[] = {
-	{"json", no_argument, NULL, 'j'},
-	{"policy", required_argument, NULL, 'p'},
-	{"help", no_argument, NULL, 'h'},
-	{},
-};
 
 /* One key as it is shown. */
 struct listed {
@@ -170,30 +164,15 @@ int tk_key_list(int argc, char **argv)
 {
 	_cleanup_json_ cJSON *array = NULL;
 	const char *policy = NULL;
-	int c, code = TK_EXIT_DONE;
+	bool json = false;
+	const struct tk_option options[] = {{"json", .flag = &json}, {"policy", .text = &policy}, {}};
+	int code = tk_options(verb, tk_key_help, options, argc, argv);
 
-	optind = 0;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		switch (c) {
-		case 'j':
-			if (array)
-				return tk_usage(verb, "--json is given twice");
-			array = cJSON_CreateArray();
-			if (!array)
-				return tk_fail_err("list", "the keys", -ENOMEM);
-			break;
-		case 'p':
-			if (policy)
-				return tk_usage(verb, "--policy is given twice");
-			policy = optarg;
-			break;
-		case 'h':
-			return tk_key_help();
-		default:
-			return tk_usage_getopt(verb, argv, c);
-		}
-	}
+	if (code != TK_GO_ON)
+		return code;
+	code = TK_EXIT_DONE;
+	if (json && !(array = cJSON_CreateArray()))
+		return tk_fail_err("list", "the keys", -ENOMEM);
 	if (policy ? optind < argc : optind == argc)
 		return tk_usage(verb, "list takes the paths of keys, or --policy POLICY");
 	tk_hold_secrets();

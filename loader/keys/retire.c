@@ -11,11 +11,11 @@
 #include "loader/keys/source.h"
 #include "loader/trees/tree.h"
 #include "loader/trees/unfinished.h"
+#include "loader/options.h"
 #include "loader/util.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
@@ -27,15 +27,7 @@
 
 static const char verb[] = "key";
 
-enum {
-	OPT_VERSION = 256,
-};
 
-static const struct option options[] = {
-	{"version", required_argument, NULL, OPT_VERSION},
-	{"help", no_argument, NULL, 'h'},
-	{},
-};
 
 struct job {
 	const char *dir;
@@ -382,25 +374,11 @@ static int retire(struct job *job, char **trees, size_t n)
 int tk_key_retire(int argc, char **argv)
 {
 	struct job job = {.keys = TK_KEYSOURCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER};
-	int c, code;
+	const struct tk_option options[] = {{"version", .number = &job.version, .min = 1, .max = UINT32_MAX}, {}};
+	int code = tk_options(verb, tk_key_help, options, argc, argv);
 
-	optind = 0;
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		switch (c) {
-		case OPT_VERSION:
-			if (job.version)
-				return tk_usage(verb, "--version is given twice");
-			code = tk_key_parse_version(optarg, &job.version);
-			if (code)
-				return code;
-			break;
-		case 'h':
-			return tk_key_help();
-		default:
-			return tk_usage_getopt(verb, argv, c);
-		}
-	}
+	if (code != TK_GO_ON)
+		return code;
 	if (!job.version)
 		return tk_usage(verb, "retire needs --version N");
 	if (optind == argc)

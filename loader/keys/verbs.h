@@ -11,11 +11,9 @@
 int tk_key_list(int argc, char **argv);
 int tk_key_retire(int argc, char **argv);
 
-/* Prints the help of the verb: TK_EXIT_DONE. */
-int tk_key_help(void);
+/* Of the verb with all its actions. */
+extern const char tk_key_help[];
 /* Reads all of a key, as the agent would; prints on failure and returns an exit code. */
 int tk_key_read(const char *what, const char *path, uint32_t *ret_current);
-/* The number of a version given as an option; prints on failure and returns an exit code. */
-int tk_key_parse_version(const char *text, uint32_t *ret_version);
 
 #endif

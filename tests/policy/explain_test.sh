@@ -99,7 +99,7 @@ expect "in time, on the wall" 0 "time sets that hold: office" at "mon 08:00"
 expect "too late" 3 "times: none of these sets holds at this time" at "mon 18:00"
 expect "in time, an instant" 0 "PERMIT" at 2026-11-23T01:00:00Z
 expect "too early" 3 "DENY" at 2026-11-23T07:59:59+07:00
-expect "no time" 2 'no time "monday"' at monday
+expect "no time" 2 "--at monday is no time" at monday
 expect "twice" 2 "--at is given twice" at "mon 08:00" --at "mon 08:00"
 expect "the rule names its times" 0 "rule 0: times office; read → permit" at "mon 08:00"
 unit() { "$command" explain policy.json --user 1 --action data_read units/a --process "$@"; }

@@ -393,7 +393,7 @@ expect "learn: a line that is no event" 1 'line 9 is no event' learnt
 expect "learn: never overwritten" 1 'it exists already' sh -c "touch there && '$command' learn --policy base.json --from events.jsonl -o there"
 for i in $(seq 300); do event permit data_read "guarded/$i/a.txt" "$((5000 + i))" "/usr/bin/p$i"; done >events.jsonl
 expect "learn: more than fits" 1 'what was seen does not fit into one' learnt
-expect "learn: how" 2 'expected none, sets or wide' learnt --generalise much
+expect "learn: how" 2 '--generalise much is not none, sets or wide' learnt --generalise much
 expect "learn: usage" 2 'unexpected argument' learnt more
 expect "learn: help" 0 'EXIT CODES' "$command" help learn
 expect "explain: mode learn" 3 'would be denied (learn)' "$command" explain base.json --user 4002 --process /bin/cat \

@@ -85,7 +85,7 @@ rm keys/3
 check 'rotate a file' run 1 'a single file' key rotate key
 check 'rotate nothing' run 1 'cannot be opened' key rotate none
 check 'rotate, no path' run 2 'one directory' key rotate
-check 'rotate to a version' run 2 'neither' key rotate --version 7 keys
+check 'rotate to a version' run 2 'there is no option --version' key rotate --version 7 keys
 chmod 640 keys/2
 check 'key verify: open to the group' run 1 'open to its group' key verify keys
 check 'rotate: not among such' run 1 'open to its group' key rotate keys
