@@ -101,6 +101,7 @@ static void print_agent(const cJSON *agent)
 {
 	const cJSON *files = cJSON_GetObjectItemCaseSensitive(agent, "files");
 	const cJSON *sweep = cJSON_GetObjectItemCaseSensitive(agent, "sweep");
+	const cJSON *programs = cJSON_GetObjectItemCaseSensitive(agent, "programs");
 	const cJSON *item;
 
 	printf("agent        %s, process %" PRIu64 ", ready after %" PRIu64 ".%03" PRIu64 " s\n", text(agent, "state"),
@@ -123,6 +124,12 @@ static void print_agent(const cJSON *agent)
 	       : number(sweep, "rounds")					? "done"
 										: "not begun",
 	       number(sweep, "files"), number(sweep, "found"));
+	if (number(programs, "recognised")) {
+		printf("programs     %" PRIu64 " recognised since they came or were replaced, the last ",
+		       number(programs, "recognised"));
+		tk_put_safe(stdout, text(programs, "last"));
+		putchar('\n');
+	}
 	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(agent, "counters"))
 		printf("%-16s %" PRIu64 "\n", item->string, (uint64_t)item->valuedouble);
 	if (number(agent, "failure_count"))

@@ -110,6 +110,8 @@ static int init(struct tk_agent *agent)
 	pthread_cond_init(&agent->work, &monotonic);
 	pthread_cond_init(&agent->idle, &monotonic);
 	pthread_cond_init(&agent->sweep.changed, &monotonic);
+	pthread_mutex_init(&agent->programs.lock, NULL);
+	pthread_cond_init(&agent->programs.changed, &monotonic);
 	agent->fanotify = agent->nothing = -1;
 	agent->started = time(NULL);
 	agent->born = tk_now_ms();
@@ -152,6 +154,8 @@ static int start_threads(struct tk_agent *agent, int listener)
 		err = tk_thread_start(agent, tk_events_thread, agent, "tk-events");
 	if (!err)
 		err = tk_thread_start(agent, tk_sweep_thread, agent, "tk-sweep");
+	if (!err)
+		err = tk_thread_start(agent, tk_programs_thread, agent, "tk-programs");
 	if (!err)
 		err = tk_thread_start(agent, tk_control_thread, &control, "tk-control");
 	return err;
@@ -366,8 +370,7 @@ static void end(struct tk_agent *agent)
 	if (atomic_load(&agent->unload_wanted))
 		tk_files_let_go(agent);
 	tk_log_print(agent);
-	tk_keyring_free(agent->keys);
-	tk_kernel_close(agent->kernel);
+	tk_keyring_free(agent->keys); /* the kernel's end stays open: other threads look at it until the process ends */
 }
 
 int tk_agent_run(const struct tk_agent_options *options)

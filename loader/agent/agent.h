@@ -13,6 +13,7 @@
  *	journal.c	the records that make these moves safe
  *	recover.c	completes or undoes what an earlier agent left
  *	sweep.c		finds what still lies as plaintext
+ *	programs.c	recognises the policy's programs again after an upgrade
  *	events.c	audit events as lines, with subject.c; log.c what went wrong
  *	control.c	the socket; status.c what it answers; client.c the other end
  *
@@ -234,6 +235,15 @@ struct tk_times {
 	bool frozen;  /* the kernel programs have not got them */
 };
 
+/* Executables of process sets that were replaced: programs.c. */
+struct tk_programs {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	uint64_t policies; /* taken over so far */
+	uint64_t recognised;
+	char last[TK_EXE_MAX];
+};
+
 struct tk_agent {
 	struct tk_kernel *kernel;
 	const char *policy_path;
@@ -242,7 +252,7 @@ struct tk_agent {
 	pthread_rwlock_t policy_lock;
 	struct tk_compiled *compiled;
 	struct tk_spots now, before; /* of the generation in force, and of the one before */
-	bool text_doubtful;	 /* the main thread's: the text may be older than the generation in force */
+	bool text_doubtful;	 /* written by the main thread: the text may be older than the generation in force */
 	struct tk_times times;
 	struct tk_keyring *keys; /* thread-safe by itself, never replaced */
 
@@ -267,6 +277,7 @@ struct tk_agent {
 	struct tk_opener *parked; /* of a generation the agent does not know yet */
 
 	struct tk_sweep sweep;
+	struct tk_programs programs;
 	atomic_bool ready, stopping;
 	atomic_uint tids[TK_THREADS]; /* the agent's own threads */
 	atomic_uint tid_count;
@@ -310,6 +321,10 @@ int tk_times_open(struct tk_agent *agent);
 void tk_times_refresh(struct tk_agent *agent);
 void tk_times_fired(struct tk_agent *agent); /* the timer can be read */
 void tk_times_tick(struct tk_agent *agent);  /* each second: for what went wrong */
+
+/* programs.c */
+void *tk_programs_thread(void *agent);
+void tk_programs_look(struct tk_agent *agent); /* another policy was taken over */
 
 /* mounts.c: by the main thread alone */
 int tk_mounts_add(struct tk_agent *agent, struct tk_spot *spot, struct tk_mounts *mounts);

@@ -239,7 +239,7 @@ static void recover_new(struct tk_agent *agent)
 		}
 }
 
-static void swap(struct tk_agent *agent, struct tk_compiled *compiled, struct tk_spots *spots)
+static void swap(struct tk_agent *agent, struct tk_compiled *compiled, bool doubtful, struct tk_spots *spots)
 {
 	struct tk_compiled *old = agent->compiled;
 
@@ -248,15 +248,17 @@ static void swap(struct tk_agent *agent, struct tk_compiled *compiled, struct tk
 	agent->before = agent->now;
 	agent->now = *spots;
 	agent->compiled = compiled;
+	agent->text_doubtful = doubtful;
 	pthread_rwlock_unlock(&agent->policy_lock);
 	tk_compiled_free(old);
+	tk_programs_look(agent);
 }
 
 /*
  * Takes over the policy that the kernel enforces.  On failure everything is as it was, and ret_error says
  * why in one line.
  */
-int tk_policy_adopt(struct tk_agent *agent, char *ret_error, size_t size)
+static int adopt(struct tk_agent *agent, bool doubtful, char *ret_error, size_t size)
 {
 	struct tk_compiled *compiled = NULL;
 	struct tk_places *places = NULL;
@@ -304,21 +306,24 @@ int tk_policy_adopt(struct tk_agent *agent, char *ret_error, size_t size)
 	tk_places_free(places);
 	tk_marks_set(agent, &spots);
 	recover_new(agent);
-	swap(agent, compiled, &spots);
-	agent->text_doubtful = false;
+	swap(agent, compiled, doubtful, &spots);
 	tk_vaults_announce(agent);
 	return 0;
+}
+
+int tk_policy_adopt(struct tk_agent *agent, char *ret_error, size_t size)
+{
+	return adopt(agent, false, ret_error, size);
 }
 
 /* The kernel has a generation that nobody has told of yet: the opener that waits for it goes on. */
 int tk_policy_follow(struct tk_agent *agent)
 {
 	char error[256];
-	int err = tk_policy_adopt(agent, error, sizeof(error));
+	int err = adopt(agent, !is_loaders(agent), error, sizeof(error));
 
 	if (err)
 		tk_report(agent, "the policy cannot be read again, the former one is kept: %s", error);
-	agent->text_doubtful = !is_loaders(agent);
 	return err;
 }
 

@@ -140,6 +140,16 @@ static void add_sweep(struct tk_agent *agent, cJSON *json)
 	add_number(sweep, "found", agent->sweep.found);
 }
 
+static void add_programs(struct tk_agent *agent, cJSON *json)
+{
+	cJSON *programs = cJSON_AddObjectToObject(json, "programs");
+	TK_HOLD(&agent->programs.lock);
+
+	add_number(programs, "recognised", agent->programs.recognised);
+	if (agent->programs.recognised)
+		cJSON_AddStringToObject(programs, "last", agent->programs.last);
+}
+
 static void add_failures(struct tk_agent *agent, cJSON *json)
 {
 	cJSON *failures = cJSON_AddArrayToObject(json, "failures");
@@ -207,6 +217,7 @@ char *tk_status_json(struct tk_agent *agent)
 	add_files(agent, json);
 	add_number(json, "unsettled", tk_files_unsettled(agent));
 	add_sweep(agent, json);
+	add_programs(agent, json);
 	add_events(agent, json);
 	add_counters(agent, json);
 	add_failures(agent, json);

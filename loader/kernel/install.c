@@ -21,14 +21,7 @@
 
 #include "loader/kernel/internal.h"
 
-struct install {
-	struct tk_kernel *kernel;
-	const struct tk_compiled *compiled;
-	uint32_t generation;
-	struct tk_why *why;
-};
-
-static int put(struct install *in, enum tk_map map, const void *key, const void *value)
+int tk_put(struct tk_install *in, enum tk_map map, const void *key, const void *value)
 {
 	int err;
 
@@ -40,14 +33,14 @@ static int put(struct install *in, enum tk_map map, const void *key, const void 
 	return err;
 }
 
-static int put_at(struct install *in, enum tk_map map, uint32_t per_slot, uint32_t index, const void *value)
+static int put_at(struct tk_install *in, enum tk_map map, uint32_t per_slot, uint32_t index, const void *value)
 {
 	uint32_t key = TK_SLOT(in->generation) * per_slot + index;
 
-	return put(in, map, &key, value);
+	return tk_put(in, map, &key, value);
 }
 
-static struct tk_inode_key inode_key(uint32_t generation, const struct tk_inode *inode)
+struct tk_inode_key tk_inode_key(uint32_t generation, const struct tk_inode *inode)
 {
 	return (struct tk_inode_key){
 		.generation = generation,
@@ -57,7 +50,7 @@ static struct tk_inode_key inode_key(uint32_t generation, const struct tk_inode 
 	};
 }
 
-static void set_slot_bit(uint32_t *word, uint32_t generation, bool on)
+void tk_set_slot_bit(uint32_t *word, uint32_t generation, bool on)
 {
 	uint32_t bit = 1u << TK_SLOT(generation);
 
@@ -67,7 +60,7 @@ static void set_slot_bit(uint32_t *word, uint32_t generation, bool on)
 		__atomic_and_fetch(word, ~bit, __ATOMIC_SEQ_CST);
 }
 
-static int put_tables(struct install *in)
+static int put_tables(struct tk_install *in)
 {
 	const struct tk_compiled *c = in->compiled;
 	int err = put_at(in, TK_MAP_LOGIN_SETS, 1, 0, &c->login_sets);
@@ -84,28 +77,28 @@ static int put_tables(struct install *in)
 	return err;
 }
 
-static int put_times(struct install *in)
+static int put_times(struct tk_install *in)
 {
 	struct tk_times_now now;
 	int64_t next;
 
 	tk_times_now(in->compiled, &now, &next);
-	return put(in, TK_MAP_TIMES_NOW, &in->generation, &now);
+	return tk_put(in, TK_MAP_TIMES_NOW, &in->generation, &now);
 }
 
-static int put_ids(struct install *in, enum tk_map map, const struct tk_member_id *ids, size_t count)
+static int put_ids(struct tk_install *in, enum tk_map map, const struct tk_member_id *ids, size_t count)
 {
 	int err = 0;
 
 	for (size_t i = 0; i < count && !err; i++) {
 		struct tk_id_key key = { .generation = in->generation, .id = ids[i].id };
 
-		err = put(in, map, &key, &ids[i].sets);
+		err = tk_put(in, map, &key, &ids[i].sets);
 	}
 	return err;
 }
 
-static int put_units(struct install *in)
+static int put_units(struct tk_install *in)
 {
 	int err = 0;
 
@@ -114,93 +107,13 @@ static int put_units(struct install *in)
 		uint32_t number = i + 1;
 
 		memcpy(key.name, in->compiled->units[i], strlen(in->compiled->units[i])); /* tk_check_unit(): it fits */
-		err = put(in, TK_MAP_UNITS, &key, &number);
+		err = tk_put(in, TK_MAP_UNITS, &key, &number);
 	}
-	return err;
-}
-
-static int put_process(struct install *in, const struct tk_member_process *member, const struct tk_inode *exe)
-{
-	struct tk_inode_key key = inode_key(in->generation, exe);
-	struct tk_unit_key unit_key = { .generation = in->generation, .unit = member->unit + 1, .exe = *exe };
-
-	if (member->unit == UINT32_MAX)
-		return put(in, TK_MAP_PROCESS_SETS, &key, &member->process);
-	return put(in, TK_MAP_UNIT_MEMBERS, &unit_key, &member->process);
-}
-
-/* Is the executable what its digest names, with nobody who has it open to change that? */
-static bool is_measured(const struct tk_member_process *member, const struct tk_inode *exe)
-{
-	TK_AUTO_CLOSE int fd = open(member->process.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	struct tk_identified it;
-	uint8_t digest[32];
-
-	if (fd < 0 || tk_kernel_identify_fd(fd, &it))
-		return false;
-	if (it.written || memcmp(&it.inode, exe, sizeof(*exe)))
-		return false;
-	return !tk_sha256_fd(fd, digest) && !memcmp(digest, member->sha256, sizeof(digest));
-}
-
-/*
- * A member by digest: first the programs are to notice writers, then it is measured.  One that has changed since the
- * policy was looked at, or that somebody may change any moment, is no member: that is told, and no failure, because
- * whoever may write to it could keep every policy out.
- */
-static int put_digest(struct install *in, const struct tk_member_process *member, const struct tk_inode *exe)
-{
-	struct tk_inode_key key = inode_key(in->generation, exe);
-	uint32_t holds = 1;
-
-	/* Its place may be there already, from another unit's entry: what was found out then stays. */
-	if (bpf_map_update_elem(in->kernel->maps[TK_MAP_DIGESTS], &key, &holds, BPF_NOEXIST) && errno != EEXIST)
-		return put(in, TK_MAP_DIGESTS, &key, &holds);
-	if (is_measured(member, exe))
-		return 0;
-	tk_why_set(in->why, "%s is not what its digest names, or somebody has it open for writing: it is no member by it",
-		   member->process.path);
-	holds = 0;
-	return put(in, TK_MAP_DIGESTS, &key, &holds);
-}
-
-static bool any_digest(const struct tk_resolved *resolved)
-{
-	for (size_t i = 0; i < resolved->process_count; i++)
-		if (resolved->processes[i].has_sha256)
-			return true;
-	return false;
-}
-
-/* Executables lie anywhere, so their inodes are asked of the kernel itself. */
-static int put_processes(struct install *in, const struct tk_resolved *resolved)
-{
-	size_t count = resolved->process_count;
-	const char **paths = calloc(count + 1, sizeof(*paths));
-	struct tk_inode *inodes = calloc(count + 1, sizeof(*inodes));
-	int err = paths && inodes ? 0 : -ENOMEM;
-
-	for (size_t i = 0; i < count && !err; i++) {
-		paths[i] = resolved->processes[i].process.path; /* TK_ANY_EXE cannot be opened, and stays zero */
-		inodes[i] = resolved->processes[i].exe;
-	}
-	if (!err && count)
-		err = tk_kernel_identify(paths, count, inodes);
-	if (err)
-		tk_why_set(in->why, "cannot identify the executables of the process sets: %s", strerror(-err));
-	set_slot_bit(&in->kernel->control->has_digests, in->generation, any_digest(resolved));
-	for (size_t i = 0; i < count && !err; i++) {
-		err = put_process(in, &resolved->processes[i], &inodes[i]);
-		if (!err && resolved->processes[i].has_sha256)
-			err = put_digest(in, &resolved->processes[i], &inodes[i]);
-	}
-	free(paths);
-	free(inodes);
 	return err;
 }
 
 /* Every directory above a guard point, so that none is renamed away from it. */
-static int put_ancestors(struct install *in, const char *path)
+static int put_ancestors(struct tk_install *in, const char *path)
 {
 	char *above = strdup(path), *slash;
 	int err = 0;
@@ -218,17 +131,17 @@ static int put_ancestors(struct install *in, const char *path)
 			tk_why_set(in->why, "cannot look at %s, above a guard point: %s", above, strerror(-err));
 			break;
 		}
-		key = inode_key(in->generation, &inode);
-		err = put(in, TK_MAP_GUARD_ANCESTORS, &key, &one);
+		key = tk_inode_key(in->generation, &inode);
+		err = tk_put(in, TK_MAP_GUARD_ANCESTORS, &key, &one);
 	}
 	free(above);
 	return err;
 }
 
-static int put_place(struct install *in, const struct tk_place *place)
+static int put_place(struct tk_install *in, const struct tk_place *place)
 {
 	const struct tk_guard_spec *spec = &in->compiled->guards[place->spec];
-	struct tk_inode_key key = inode_key(in->generation, &place->inode);
+	struct tk_inode_key key = tk_inode_key(in->generation, &place->inode);
 	struct tk_guard_point guard = {
 		.id = place->id,
 		.policy = spec->policy,
@@ -241,15 +154,15 @@ static int put_place(struct install *in, const struct tk_place *place)
 	memcpy(guard.policy_name, in->compiled->policies[spec->policy].name, sizeof(guard.policy_name));
 	err = put_ancestors(in, place->path);
 	if (!err)
-		err = put(in, TK_MAP_GUARD_POINTS, &key, &guard);
+		err = tk_put(in, TK_MAP_GUARD_POINTS, &key, &guard);
 	/* Last: from here on the programs look at this filesystem. */
 	if (!err)
-		err = put(in, TK_MAP_GUARDED_DEVICES, &place->inode.dev, &one);
+		err = tk_put(in, TK_MAP_GUARDED_DEVICES, &place->inode.dev, &one);
 	return err;
 }
 
 /* The agent's journals stay out of reach whatever the policy. */
-static int carry_vaults(struct install *in, uint32_t from)
+static int carry_vaults(struct tk_install *in, uint32_t from)
 {
 	int fd = in->kernel->maps[TK_MAP_GUARD_POINTS], err = 0;
 	struct tk_inode_key key, *previous = NULL;
@@ -264,7 +177,7 @@ static int carry_vaults(struct install *in, uint32_t from)
 		struct tk_inode_key carried = key;
 
 		carried.generation = in->generation;
-		err = put(in, TK_MAP_GUARD_POINTS, &carried, &guard);
+		err = tk_put(in, TK_MAP_GUARD_POINTS, &carried, &guard);
 	}
 	return err;
 }
@@ -310,7 +223,7 @@ int tk_kernel_install(struct tk_kernel *kernel, const struct tk_compiled *compil
 		      struct tk_why *ret_why)
 {
 	uint32_t before = __atomic_load_n(&kernel->control->generation, __ATOMIC_SEQ_CST);
-	struct install in = {
+	struct tk_install in = {
 		.kernel = kernel,
 		.compiled = compiled,
 		.generation = before + 1,
@@ -332,7 +245,7 @@ int tk_kernel_install(struct tk_kernel *kernel, const struct tk_compiled *compil
 	if (!err)
 		err = put_units(&in);
 	if (!err)
-		err = put_processes(&in, resolved);
+		err = tk_put_processes(&in, resolved);
 	if (!err && before)
 		err = carry_vaults(&in, before);
 	for (size_t i = 0; i < places->count && !err; i++)
@@ -341,9 +254,9 @@ int tk_kernel_install(struct tk_kernel *kernel, const struct tk_compiled *compil
 		clear_generation(kernel, in.generation);
 		return err;
 	}
-	set_slot_bit(&kernel->control->has_groups, in.generation, resolved->group_count > 0);
-	set_slot_bit(&kernel->control->has_resources, in.generation, compiled->resource_set_count > 0);
-	set_slot_bit(&kernel->control->has_units, in.generation, compiled->unit_count > 0);
+	tk_set_slot_bit(&kernel->control->has_groups, in.generation, resolved->group_count > 0);
+	tk_set_slot_bit(&kernel->control->has_resources, in.generation, compiled->resource_set_count > 0);
+	tk_set_slot_bit(&kernel->control->has_units, in.generation, compiled->unit_count > 0);
 	tk_kernel_know_command(kernel);
 	__atomic_store_n(&kernel->control->adopting, 1, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&kernel->control->generation, in.generation, __ATOMIC_SEQ_CST);
@@ -363,7 +276,7 @@ static int places_changed(struct tk_kernel *kernel)
 int tk_kernel_add_place(struct tk_kernel *kernel, const struct tk_compiled *compiled,
 			const struct tk_place *place)
 {
-	struct install in = {
+	struct tk_install in = {
 		.kernel = kernel,
 		.compiled = compiled,
 		.generation = __atomic_load_n(&kernel->control->generation, __ATOMIC_SEQ_CST),
@@ -376,7 +289,7 @@ int tk_kernel_add_place(struct tk_kernel *kernel, const struct tk_compiled *comp
 int tk_kernel_place_id(struct tk_kernel *kernel, const struct tk_inode *inode, uint32_t *ret_id)
 {
 	struct tk_inode_key key =
-		inode_key(__atomic_load_n(&kernel->control->generation, __ATOMIC_SEQ_CST), inode);
+		tk_inode_key(__atomic_load_n(&kernel->control->generation, __ATOMIC_SEQ_CST), inode);
 	struct tk_guard_point guard;
 
 	if (bpf_map_lookup_elem(kernel->maps[TK_MAP_GUARD_POINTS], &key, &guard))
@@ -387,16 +300,16 @@ int tk_kernel_place_id(struct tk_kernel *kernel, const struct tk_inode *inode, u
 
 int tk_kernel_add_vault(struct tk_kernel *kernel, const struct tk_inode *inode)
 {
-	struct install in = {
+	struct tk_install in = {
 		.kernel = kernel,
 		.generation = __atomic_load_n(&kernel->control->generation, __ATOMIC_SEQ_CST),
 	};
-	struct tk_inode_key key = inode_key(in.generation, inode);
+	struct tk_inode_key key = tk_inode_key(in.generation, inode);
 	struct tk_guard_point guard = { .flags = TK_GUARD_VAULT, .id = UINT32_MAX, .name = "(journal)" };
 	uint32_t one = 1;
-	int err = put(&in, TK_MAP_GUARD_POINTS, &key, &guard);
+	int err = tk_put(&in, TK_MAP_GUARD_POINTS, &key, &guard);
 
 	if (!err)
-		err = put(&in, TK_MAP_GUARDED_DEVICES, &inode->dev, &one);
+		err = tk_put(&in, TK_MAP_GUARDED_DEVICES, &inode->dev, &one);
 	return err ? err : places_changed(kernel);
 }

@@ -83,6 +83,21 @@ int tk_kernel_alloc(struct tk_kernel **ret_kernel);
 int tk_kernel_map_control(struct tk_kernel *kernel);
 int tk_kernel_tell(struct tk_kernel *kernel, const struct tk_command *command);
 
+/* install.c: a generation in the making, or one that something is added to */
+struct tk_install {
+	struct tk_kernel *kernel;
+	const struct tk_compiled *compiled;
+	uint32_t generation;
+	struct tk_why *why; /* may be NULL */
+};
+int tk_put(struct tk_install *in, enum tk_map map, const void *key, const void *value);
+struct tk_inode_key tk_inode_key(uint32_t generation, const struct tk_inode *inode);
+/* Atomic: another process may be changing the other slot's. */
+void tk_set_slot_bit(uint32_t *word, uint32_t generation, bool on);
+
+/* members.c */
+int tk_put_processes(struct tk_install *in, const struct tk_resolved *resolved);
+
 /* Tells the programs which executable this is, for key_op. */
 void tk_kernel_know_command(struct tk_kernel *kernel);
 /* The inodes of paths as the programs see them; those that cannot be opened stay as they are. */

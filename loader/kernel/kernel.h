@@ -84,6 +84,20 @@ int tk_kernel_set_ready(struct tk_kernel *kernel, bool ready);
  */
 int tk_kernel_adopted(struct tk_kernel *kernel);
 
+/* What tk_kernel_add_programs() has done. */
+struct tk_added {
+	size_t count;		/* executables that have more sets than before */
+	char last[TK_EXE_MAX];	/* one of them */
+	bool busy;		/* somebody has one open for writing: it is to be tried again */
+};
+
+/*
+ * Executables that have appeared, in a generation that is in force.  Nothing is taken away: what has been replaced may
+ * still run.  Who is a member by a digest is measured before he is one, which takes as long as reading him takes; a
+ * digest that was lost by a write stays so until the next install.  -E2BIG: a map is full; -errno.
+ */
+int tk_kernel_add_programs(struct tk_kernel *kernel, uint32_t generation, const struct tk_resolved *resolved,
+			   struct tk_added *ret_added);
 /* A guard point that has appeared, in the generation in force. */
 int tk_kernel_add_place(struct tk_kernel *kernel, const struct tk_compiled *compiled,
 			const struct tk_place *place);

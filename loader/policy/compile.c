@@ -268,9 +268,15 @@ static void names_free(char **names, size_t count)
 	free(names);
 }
 
+struct tk_compiled *tk_compiled_share(struct tk_compiled *compiled)
+{
+	__atomic_fetch_add(&compiled->others, 1, __ATOMIC_RELAXED);
+	return compiled;
+}
+
 void tk_compiled_free(struct tk_compiled *compiled)
 {
-	if (!compiled)
+	if (!compiled || __atomic_fetch_sub(&compiled->others, 1, __ATOMIC_ACQ_REL))
 		return;
 	names_free(compiled->user_sets, compiled->user_set_count);
 	names_free(compiled->process_sets, compiled->process_set_count);

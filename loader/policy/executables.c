@@ -24,6 +24,7 @@ const struct tk_search tk_search_default = {flat_default, deep_default, "/", 0};
 struct finder {
 	const struct tk_compiled *compiled;
 	const struct tk_search *search;
+	struct tk_digests *digests;
 	struct tk_hits *hits;
 	struct tk_device_cache cache;
 	const struct tk_process_spec *spec; /* while its path is expanded */
@@ -77,20 +78,11 @@ static bool is_root_only(const struct tk_search *search, const char *path)
 	}
 }
 
-/* 1: the contents have the digest, 0: another. */
-static int has_digest(int fd, const uint8_t sha256[32])
+static bool has_digest(struct finder *finder, int fd, const struct stat *st, const uint8_t sha256[32])
 {
-	TK_CLOSE int readable = -1;
 	uint8_t digest[32];
-	char name[32];
-	int r;
 
-	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
-	readable = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (readable < 0)
-		return -errno;
-	r = tk_sha256_fd(readable, digest);
-	return r < 0 ? r : !memcmp(digest, sha256, sizeof(digest));
+	return !tk_digest_of(finder->digests, fd, st, digest) && !memcmp(digest, sha256, sizeof(digest));
 }
 
 static int hit_add(struct finder *finder, const struct tk_process_spec *spec, const struct tk_inode *exe,
@@ -138,7 +130,7 @@ static int consider(struct finder *finder, const struct tk_process_spec *spec, c
 			   !is_root_only(finder->search, real)))
 		return 0;
 	finder->matched[index] = true;
-	if (spec->has_sha256 && has_digest(fd, spec->sha256) != 1)
+	if (spec->has_sha256 && !has_digest(finder, fd, &st, spec->sha256))
 		return 0;
 	/* Who executes it maps its code, and would lose the set by that. */
 	if (asks_for_integrity(finder->compiled, spec->set) && !only_owner_writes(&st, finder->search->owner)) {
@@ -221,12 +213,9 @@ static int search_list(struct finder *finder, const char *const *directories, un
 
 static int search_names(struct finder *finder)
 {
-	bool wanted = false;
 	int r;
 
-	for (size_t i = 0; i < finder->compiled->process_count; i++)
-		wanted |= finder->compiled->processes[i].name && !finder->compiled->processes[i].path;
-	if (!wanted)
+	if (!tk_programs_deep(finder->compiled))
 		return 0;
 	r = search_list(finder, finder->search->flat, 0);
 	return r ? r : search_list(finder, finder->search->deep, DIRECTORY_DEPTH_MAX);
@@ -303,9 +292,9 @@ static int find_all(struct finder *finder, struct tk_problems *problems)
 }
 
 int tk_find_executables(const struct tk_compiled *compiled, const struct tk_search *search,
-			struct tk_problems *problems, struct tk_hits *hits)
+			struct tk_digests *digests, struct tk_problems *problems, struct tk_hits *hits)
 {
-	struct finder finder = {.compiled = compiled, .search = search, .hits = hits};
+	struct finder finder = {.compiled = compiled, .search = search, .digests = digests, .hits = hits};
 	int r = find_all(&finder, problems);
 
 	for (size_t i = 0; finder.names && i < compiled->process_count; i++)

@@ -10,6 +10,7 @@
 #include <cjson/cJSON.h>
 #include <dirent.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "loader/policy/policy.h"
@@ -328,9 +329,18 @@ struct tk_search {
 };
 extern const struct tk_search tk_search_default;
 
-/* tk_resolve() with another place to look for base names. */
+/* tk_resolve() and the like with another place to look for base names. */
 int tk_resolve_in(const struct tk_compiled *compiled, const struct tk_search *search,
 		  struct tk_resolved **ret_resolved, struct tk_problems *problems);
+int tk_resolve_programs_in(const struct tk_compiled *compiled, const struct tk_search *search,
+			   struct tk_digests *digests, struct tk_resolved **ret_resolved,
+			   struct tk_problems *problems);
+uint64_t tk_programs_stamp_in(const struct tk_compiled *compiled, const struct tk_search *search);
+
+/* digests.c: the digest of a file, st being what fstat(2) says of fd, which may be O_PATH.  0, -errno. */
+int tk_digest_of(struct tk_digests *digests, int fd, const struct stat *st, uint8_t ret_digest[32]);
+/* What was asked for since the last time stays, the rest is forgotten. */
+void tk_digests_turn(struct tk_digests *digests);
 
 /* One member, before merging: an executable found for one set. */
 struct tk_hit {
@@ -348,7 +358,7 @@ struct tk_hits {
 void tk_hits_free(struct tk_hits *hits);
 /* Every executable that an entry of the policy names.  -E2BIG, -ENOMEM. */
 int tk_find_executables(const struct tk_compiled *compiled, const struct tk_search *search,
-			struct tk_problems *problems, struct tk_hits *hits);
+			struct tk_digests *digests, struct tk_problems *problems, struct tk_hits *hits);
 
 /* The last mount asked for, so that a search does not read mountinfo for every file. */
 struct tk_device_cache {

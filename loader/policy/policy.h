@@ -87,6 +87,7 @@ struct tk_user_spec {
  * of one kind are numbered in the order of the text, over all policies.
  */
 struct tk_compiled {
+	unsigned int others; /* owners but for one: tk_compiled_share() */
 	char **user_sets, **process_sets, **resource_sets, **time_sets; /* names */
 	size_t user_set_count, process_set_count, resource_set_count, time_set_count;
 	struct tk_set_bits login_sets;	   /* user sets with "login": "required" */
@@ -124,6 +125,8 @@ int tk_policy_compile(const char *text, size_t len, struct tk_compiled **ret_com
 /* The same from a file.  -errno of the reading, or as above.  A policy over 16 MiB is refused (-EFBIG). */
 int tk_policy_load(const char *path, struct tk_compiled **ret_compiled, struct tk_problems *ret_problems);
 void tk_compiled_free(struct tk_compiled *compiled); /* NULL is fine */
+/* One more owner of the same, in any thread; each frees it once, and none changes it. */
+struct tk_compiled *tk_compiled_share(struct tk_compiled *compiled);
 /* A whole file, not terminated.  -EFBIG over 16 MiB, -errno.  The caller frees. */
 int tk_text_read(const char *path, char **ret_text, size_t *ret_len);
 
@@ -140,6 +143,7 @@ struct tk_member_process {
 	struct tk_inode exe; /* all zero, with path TK_ANY_EXE: every executable of the unit */
 	bool has_sha256;     /* of some sets because of its contents: process.digest_sets */
 	uint8_t sha256[32];
+	char *path; /* whole; that in `process` is cut to fit */
 	struct tk_process process;
 };
 
@@ -160,6 +164,25 @@ struct tk_resolved {
 int tk_resolve(const struct tk_compiled *compiled, struct tk_resolved **ret_resolved,
 	       struct tk_problems *problems);
 void tk_resolved_free(struct tk_resolved *resolved);
+
+/* Digests by file and time of its last change, so that one that has not changed is not read again. */
+struct tk_digests;
+struct tk_digests *tk_digests_new(void); /* NULL: no memory */
+void tk_digests_free(struct tk_digests *digests); /* NULL is fine */
+
+/*
+ * The executables alone, for who looks again and again: digests (not NULL) remembers what it has measured from one call
+ * to the next, and forgets what the last call did not ask for.  As tk_resolve() in all else.
+ */
+int tk_resolve_programs(const struct tk_compiled *compiled, struct tk_digests *digests,
+			struct tk_resolved **ret_resolved, struct tk_problems *problems);
+/*
+ * A number that changes when a path of the process sets leads to another file, or to one that has changed, or when a
+ * directory changes that is searched flat for names.  What lies deeper is not looked at: see tk_programs_deep().
+ */
+uint64_t tk_programs_stamp(const struct tk_compiled *compiled);
+/* Does an entry have a name alone, so that whole trees are searched for it? */
+bool tk_programs_deep(const struct tk_compiled *compiled);
 
 /*
  * An inode's identity as the kernel programs see it: the superblock's device (from

@@ -200,6 +200,9 @@ static int processes_merge(const struct tk_compiled *compiled, const struct tk_h
 				return -ENOMEM;
 			member->exe = hit->exe;
 			member->unit = hit->unit;
+			member->path = strdup(hit->path);
+			if (!member->path)
+				return -ENOMEM;
 			text_cut(member->process.path, TK_EXE_MAX, hit->path);
 		}
 		if (!hit->has_sha256) {
@@ -225,10 +228,11 @@ static int processes_merge(const struct tk_compiled *compiled, const struct tk_h
 }
 
 static int processes_resolve(const struct tk_compiled *compiled, const struct tk_search *search,
-			     struct tk_problems *problems, struct tk_resolved *resolved)
+			     struct tk_digests *digests, struct tk_problems *problems,
+			     struct tk_resolved *resolved)
 {
 	struct tk_hits hits = {0};
-	int r = tk_find_executables(compiled, search, problems, &hits);
+	int r = tk_find_executables(compiled, search, digests, problems, &hits);
 
 	if (!r && hits.count)
 		qsort(hits.items, hits.count, sizeof(*hits.items), hit_compare);
@@ -246,6 +250,8 @@ void tk_resolved_free(struct tk_resolved *resolved)
 		return;
 	free(resolved->users);
 	free(resolved->groups);
+	for (size_t i = 0; i < resolved->process_count; i++)
+		free(resolved->processes[i].path);
 	free(resolved->processes);
 	free(resolved);
 }
@@ -266,7 +272,7 @@ int tk_resolve_in(const struct tk_compiled *compiled, const struct tk_search *se
 	}
 	if (!r) {
 		what = "executables";
-		r = processes_resolve(compiled, search, problems, resolved);
+		r = processes_resolve(compiled, search, NULL, problems, resolved);
 	}
 	if (r == -E2BIG)
 		tk_problem_add(problems, false, "", "the policy's sets have more than %d %s on this machine",
@@ -283,4 +289,27 @@ int tk_resolve(const struct tk_compiled *compiled, struct tk_resolved **ret_reso
 	       struct tk_problems *problems)
 {
 	return tk_resolve_in(compiled, &tk_search_default, ret_resolved, problems);
+}
+
+int tk_resolve_programs_in(const struct tk_compiled *compiled, const struct tk_search *search,
+			   struct tk_digests *digests, struct tk_resolved **ret_resolved,
+			   struct tk_problems *problems)
+{
+	struct tk_resolved *resolved = calloc(1, sizeof(*resolved));
+	int r = resolved ? processes_resolve(compiled, search, digests, problems, resolved) : -ENOMEM;
+
+	if (digests)
+		tk_digests_turn(digests);
+	if (r < 0) {
+		tk_resolved_free(resolved);
+		return r;
+	}
+	*ret_resolved = resolved;
+	return 0;
+}
+
+int tk_resolve_programs(const struct tk_compiled *compiled, struct tk_digests *digests,
+			struct tk_resolved **ret_resolved, struct tk_problems *problems)
+{
+	return tk_resolve_programs_in(compiled, &tk_search_default, digests, ret_resolved, problems);
 }

@@ -132,6 +132,13 @@ int tk_kernel_add_place(struct tk_kernel *kernel, const struct tk_compiled *comp
 	return 0;
 }
 
+int tk_kernel_add_programs(struct tk_kernel *kernel, uint32_t generation, const struct tk_resolved *resolved,
+			   struct tk_added *ret_added)
+{
+	*ret_added = (struct tk_added){};
+	return 0;
+}
+
 int tk_kernel_counters(struct tk_kernel *kernel, uint64_t ret_counters[TK_COUNTER_COUNT])
 {
 	memset(ret_counters, 0, TK_COUNTER_COUNT * sizeof(*ret_counters));
