@@ -45,4 +45,7 @@ int cmd_test(int argc, char **argv);
 int cmd_rekey(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 
+/* The value of --watchdog, of `agent` and `load`: see struct tk_option. */
+const char *tk_watchdog_parse(const char *text, void *into);
+
 #endif

@@ -3,6 +3,7 @@
  * loader/cmd_agent.c - `agent`: the agent in the foreground.
  */
 #include "loader/agent/agent.h"
+#include "loader/agent/watchdog.h"
 #include "loader/cmd.h"
 #include "loader/options.h"
 #include "loader/util.h"
@@ -17,7 +18,7 @@ static const char help[] =
 	"    takakrypt-bpf agent - turn files to plaintext for those who may, and back\n"
 	"\n"
 	"SYNOPSIS\n"
-	"    takakrypt-bpf agent [--ready-fd N]\n"
+	"    takakrypt-bpf agent [--watchdog SECONDS] [--ready-fd N]\n"
 	"\n"
 	"DESCRIPTION\n"
 	"    Works in the foreground for the policy that is in force, until SIGTERM or\n"
@@ -30,7 +31,16 @@ static const char help[] =
 	"    killed left behind. When it ends it seals every closed file; files that are\n"
 	"    still open go on working and are taken over by the next agent.\n"
 	"\n"
+	"    Opens wait for an agent that is stopped (SIGSTOP, a debugger) or hangs, until a\n"
+	"    second process, its watchdog, kills it. Then they fail with ENOKEY, as without\n"
+	"    an agent, and nothing is lost: start it again, or have the service manager do so\n"
+	"    (Restart=on-failure). A suspended machine and a slow disk kill no agent.\n"
+	"\n"
 	"OPTIONS\n"
+	"    --watchdog SECONDS\n"
+	"                  how long it may hang, 5 to 86400; 0: for ever. Default 60, longer\n"
+	"                  than a swapping machine keeps a thread from running, shorter than\n"
+	"                  the 90 s that systemd gives a service to start\n"
 	"    --ready-fd N  write \"ready\" or \"error: WHY\" and a newline to descriptor N\n"
 	"                  once it is known, then close it\n"
 	"    -h, --help    this text\n"
@@ -46,10 +56,25 @@ static const char *set_descriptor(const char *text, void *into)
 	return NULL;
 }
 
+const char *tk_watchdog_parse(const char *text, void *into)
+{
+	uint64_t seconds;
+
+	if (tk_parse_u64(text, TK_WATCHDOG_MAX, &seconds) || (seconds && seconds < TK_WATCHDOG_MIN))
+		return "is not a number of seconds from 5 to 86400, or 0 for none";
+	*(unsigned int *)into = (unsigned int)seconds;
+	return NULL;
+}
+_Static_assert(TK_WATCHDOG_MIN == 5 && TK_WATCHDOG_MAX == 86400, "the text above, and the help");
+
 int cmd_agent(int argc, char **argv)
 {
-	struct tk_agent_options agent = {.ready_fd = -1};
-	const struct tk_option options[] = {{"ready-fd", .parse = set_descriptor, .into = &agent.ready_fd}, {}};
+	struct tk_agent_options agent = {.ready_fd = -1, .watchdog = TK_WATCHDOG_SECONDS};
+	const struct tk_option options[] = {
+		{"ready-fd", .parse = set_descriptor, .into = &agent.ready_fd},
+		{"watchdog", .parse = tk_watchdog_parse, .into = &agent.watchdog},
+		{},
+	};
 	int code = tk_options(verb, help, options, argc, argv);
 
 	if (code != TK_GO_ON)

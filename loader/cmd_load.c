@@ -16,9 +16,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "loader/agent/watchdog.h"
 #include "loader/cmd.h"
-#include "loader/prepare.h"
 #include "loader/options.h"
+#include "loader/prepare.h"
 #include "loader/util.h"
 
 #define AGENT_LOG TK_RUN_DIR "/agent.log"
@@ -28,7 +29,7 @@ static const char help[] =
 	"    takakrypt-bpf load - put a policy into force\n"
 	"\n"
 	"SYNOPSIS\n"
-	"    takakrypt-bpf load [--no-agent] [--json] POLICY\n"
+	"    takakrypt-bpf load [--no-agent] [--watchdog SECONDS] [--json] POLICY\n"
 	"\n"
 	"DESCRIPTION\n"
 	"    Checks the policy, loads the kernel programs and starts the agent. Returns when\n"
@@ -42,6 +43,9 @@ static const char help[] =
 	"OPTIONS\n"
 	"    --no-agent  the kernel half only: opening contents fails with ENOKEY until\n"
 	"                `takakrypt-bpf agent` runs\n"
+	"    --watchdog SECONDS\n"
+	"                how long the agent may hang before it is killed, 0: for ever (default\n"
+	"                60; `takakrypt-bpf help agent`)\n"
 	"    --json      print the result as JSON\n"
 	"    -h, --help  this text\n"
 	"\n" TK_HELP_EXIT_CODES
@@ -51,9 +55,9 @@ static const char help[] =
 	"    takakrypt-bpf load /etc/takakrypt/policy.json\n";
 
 /* In the child: a session of its own, nothing of ours kept open but the pipe. */
-static void become_agent(int ready)
+static void become_agent(int ready, unsigned int watchdog)
 {
-	char fd[16];
+	char fd[16], seconds[16];
 	int null = open("/dev/null", O_RDWR);
 	int log = open(AGENT_LOG, O_WRONLY | O_CREAT | O_APPEND, 0600);
 
@@ -65,7 +69,8 @@ static void become_agent(int ready)
 	closefrom(4);
 	fcntl(3, F_SETFD, 0);
 	snprintf(fd, sizeof(fd), "%d", 3);
-	execl("/proc/self/exe", "takakrypt-bpf", "agent", "--ready-fd", fd, NULL);
+	snprintf(seconds, sizeof(seconds), "%u", watchdog);
+	execl("/proc/self/exe", "takakrypt-bpf", "agent", "--ready-fd", fd, "--watchdog", seconds, NULL);
 	_exit(TK_EXIT_FAILED);
 }
 
@@ -87,7 +92,7 @@ static int hear_agent(int fd, char *line, size_t size)
 	return 0;
 }
 
-static int start_agent(pid_t *ret_pid)
+static int start_agent(unsigned int watchdog, pid_t *ret_pid)
 {
 	char line[512] = "";
 	int pipes[2];
@@ -97,7 +102,7 @@ static int start_agent(pid_t *ret_pid)
 		return tk_fail_err("load", "the agent", -errno);
 	pid = fork();
 	if (pid == 0)
-		become_agent(pipes[1]);
+		become_agent(pipes[1], watchdog);
 	close(pipes[1]);
 	if (pid < 0) {
 		close(pipes[0]);
@@ -156,7 +161,7 @@ static int kernel_failed(const char *path, int err, const struct tk_why *why)
 
 #define FIRST_GENERATION 1
 
-static int load(const char *path, bool with_agent, bool json)
+static int load(const char *path, bool with_agent, unsigned int watchdog, bool json)
 {
 	struct tk_prepared prepared = {};
 	struct tk_kernel *kernel = NULL;
@@ -187,7 +192,7 @@ static int load(const char *path, bool with_agent, bool json)
 	if (err)
 		code = kernel_failed(path, err, &why);
 	else if (with_agent)
-		code = start_agent(&agent);
+		code = start_agent(watchdog, &agent);
 	tk_kernel_close(kernel);
 	if (code == TK_EXIT_DONE) {
 		code = report(&prepared, path, agent, json);
@@ -201,8 +206,14 @@ static int load(const char *path, bool with_agent, bool json)
 
 int cmd_load(int argc, char **argv)
 {
+	unsigned int watchdog = TK_WATCHDOG_SECONDS;
 	bool no_agent = false, json = false;
-	const struct tk_option options[] = {{"no-agent", .flag = &no_agent}, {"json", .flag = &json}, {}};
+	const struct tk_option options[] = {
+		{"no-agent", .flag = &no_agent},
+		{"watchdog", .parse = tk_watchdog_parse, .into = &watchdog},
+		{"json", .flag = &json},
+		{},
+	};
 	int code = tk_options("load", help, options, argc, argv);
 
 	if (code != TK_GO_ON)
@@ -211,5 +222,5 @@ int cmd_load(int argc, char **argv)
 		return tk_usage("load", "one policy is expected");
 	if (tk_need_root("load") || tk_policy_lock("load"))
 		return TK_EXIT_FAILED;
-	return load(argv[optind], !no_agent, json);
+	return load(argv[optind], !no_agent, watchdog, json);
 }

@@ -102,10 +102,18 @@ static void print_agent(const cJSON *agent)
 	const cJSON *files = cJSON_GetObjectItemCaseSensitive(agent, "files");
 	const cJSON *sweep = cJSON_GetObjectItemCaseSensitive(agent, "sweep");
 	const cJSON *programs = cJSON_GetObjectItemCaseSensitive(agent, "programs");
+	const cJSON *watchdog = cJSON_GetObjectItemCaseSensitive(agent, "watchdog");
 	const cJSON *item;
 
 	printf("agent        %s, process %" PRIu64 ", ready after %" PRIu64 ".%03" PRIu64 " s\n", text(agent, "state"),
 	       number(agent, "pid"), number(agent, "ready_after_ms") / 1000, number(agent, "ready_after_ms") % 1000);
+	printf("watchdog     ");
+	if (!number(watchdog, "seconds"))
+		printf("off\n");
+	else if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(watchdog, "watches")))
+		printf("ends the agent when it hangs for %" PRIu64 " s\n", number(watchdog, "seconds"));
+	else
+		printf("GONE: killed or stopped; start the agent anew\n");
 	printf("policy       generation %" PRIu64 "\n", number(agent, "generation"));
 	printf("guard points\n");
 	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(agent, "guard_points"))

@@ -27,6 +27,7 @@
 #include <sys/un.h>
 
 #include "loader/agent/agent.h"
+#include "loader/agent/watchdog.h"
 
 #define APPEAR_FEW 500 /* guard points looked for each second; when there are more, less often */
 #define STOP_PATIENCE_MS 60000
@@ -250,8 +251,11 @@ static void reload(struct tk_agent *agent)
 
 static void look_around(struct tk_agent *agent)
 {
-	if (atomic_exchange(&agent->reload_wanted, false))
+	if (atomic_exchange(&agent->reload_wanted, false)) {
+		tk_watchdog_rest(); /* keys and names may come from far away */
 		reload(agent);
+		tk_watchdog_alive(TK_DUTY_MAIN);
+	}
 	tk_log_print(agent);
 }
 
@@ -281,15 +285,20 @@ static void tick(struct tk_agent *agent)
 		parked = agent->parked;
 	}
 	stay_known(agent);
+	if (tk_watchdog_lost())
+		tk_report(agent, "the watchdog was killed or stopped: opens will wait for ever should this agent hang; "
+				 "start the agent anew");
 	tk_times_tick(agent);
+	tk_files_look(agent, false);
+	tk_watchdog_rest(); /* a new guard point may have much to recover */
 	if (parked) {
 		tk_policy_follow(agent);
 		tk_files_unpark(agent);
 	}
-	tk_files_look(agent, false);
 	tk_vaults_announce(agent);
 	if (++ticks % (1 + agent->now.count / APPEAR_FEW) == 0)
 		tk_policy_appear(agent);
+	tk_watchdog_alive(TK_DUTY_MAIN);
 }
 
 static bool stop_signal(struct tk_agent *agent, int signals)
@@ -315,6 +324,7 @@ static void live(struct tk_agent *agent, int signals, int timer)
 	uint64_t ticks;
 
 	while (!atomic_load(&agent->stop_wanted)) {
+		tk_watchdog_alive(TK_DUTY_MAIN); /* at each tick at least */
 		if (poll(set, sizeof(set) / sizeof(*set), -1) < 0)
 			continue;
 		if (set[0].revents && stop_signal(agent, signals))
@@ -357,6 +367,7 @@ static void end(struct tk_agent *agent)
 {
 	struct tk_mounts mounts = {};
 
+	tk_watchdog_rest();
 	atomic_store(&agent->stopping, true);
 	notify_manager("STOPPING=1\nSTATUS=sealing");
 	tk_kernel_set_ready(agent->kernel, false);
@@ -394,6 +405,9 @@ int tk_agent_run(const struct tk_agent_options *options)
 	umask(077);
 	raise_limits();
 	agent.policy_path = options->policy ? options->policy : TK_POLICY_FILE;
+	err = tk_watchdog_start(options->watchdog);
+	if (err)
+		return refuse(&ready_fd, err, "cannot start the watchdog: %s", tk_strerror(err));
 	timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	err = timer < 0 || timerfd_settime(timer, 0, &second, NULL) ? -errno : block_signals(&signals);
 	if (!err)

@@ -16,6 +16,7 @@
  *	programs.c	recognises the policy's programs again after an upgrade
  *	events.c	audit events as lines, with subject.c; log.c what went wrong
  *	control.c	the socket; status.c what it answers; client.c the other end
+ *	watchdog.c	the guardian, a process that ends an agent that hangs
  *
  * Locks.  agent->lock guards the table, the queues and the fields of a file
  * that say so; it is never held over I/O.  Everything else of a file belongs to
@@ -302,6 +303,7 @@ struct tk_agent_options {
 	const char *policy;  /* NULL: TK_POLICY_FILE */
 	const char *control; /* NULL: TK_CONTROL_SOCKET */
 	int ready_fd;	     /* told "ready" or the error, then closed; -1: none */
+	unsigned int watchdog; /* seconds: see watchdog.h; 0: none */
 };
 #define TK_CONTROL_SOCKET TK_RUN_DIR "/control"
 

@@ -19,6 +19,7 @@
 
 #include "loader/agent/agent.h"
 #include "loader/agent/io.h"
+#include "loader/agent/watchdog.h"
 
 /* linux/fanotify.h of 6.14; older kernels answer EINVAL to such a response. */
 #ifndef FAN_ERRNO_SHIFT
@@ -26,6 +27,7 @@
 #endif
 
 #define EVENTS_AT_ONCE 64
+#define ALIVE_MS 1000 /* a sign of life though nothing is opened */
 
 /*
  * FAN_CLASS_PRE_CONTENT: asked before virus scanners, who then see plaintext.  The queue must not overflow,
@@ -207,12 +209,15 @@ void *tk_fanotify_thread(void *arg)
 
 	for (;;) {
 		struct fanotify_event_metadata *event = (void *)buf;
-		ssize_t n = tk_read_without_leases(agent->fanotify, buf, sizeof(buf));
+		ssize_t n;
+
+		tk_watchdog_alive(TK_DUTY_OPENS);
+		n = tk_read_without_leases(agent->fanotify, buf, sizeof(buf));
 
 		if (n <= 0) {
 			/* Any other error is of one event (KERNEL.md 2), which the kernel has denied. */
 			if (n < 0 && errno == EAGAIN)
-				poll(&ready, 1, -1);
+				poll(&ready, 1, ALIVE_MS);
 			continue;
 		}
 		for (; FAN_EVENT_OK(event, n); event = FAN_EVENT_NEXT(event, n))

@@ -8,6 +8,7 @@
 #include <cjson/cJSON.h>
 
 #include "loader/agent/agent.h"
+#include "loader/agent/watchdog.h"
 
 static void add_number(cJSON *json, const char *name, uint64_t value)
 {
@@ -129,6 +130,14 @@ static void add_files(struct tk_agent *agent, cJSON *json)
 	add_number(json, "workers", agent->workers);
 }
 
+static void add_watchdog(cJSON *json)
+{
+	cJSON *watchdog = cJSON_AddObjectToObject(json, "watchdog");
+
+	add_number(watchdog, "seconds", tk_watchdog_seconds());
+	cJSON_AddBoolToObject(watchdog, "watches", tk_watchdog_watches());
+}
+
 static void add_sweep(struct tk_agent *agent, cJSON *json)
 {
 	cJSON *sweep = cJSON_AddObjectToObject(json, "sweep");
@@ -211,6 +220,7 @@ char *tk_status_json(struct tk_agent *agent)
 	add_number(json, "started", (uint64_t)agent->started);
 	add_number(json, "ready_after_ms", agent->ready_after);
 	add_number(json, "generation", agent->now.generation);
+	add_watchdog(json);
 	add_guards(agent, json);
 	add_keys(agent, json);
 	add_times(agent, json);

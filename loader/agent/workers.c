@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 
 #include "loader/agent/agent.h"
+#include "loader/agent/watchdog.h"
 
 #define LARGE (4 << 20) /* bytes: some milliseconds of work */
 #define WORKERS_MAX 64
@@ -226,7 +227,9 @@ static void *worker(void *arg)
 		agent->running_large += large;
 		pthread_mutex_unlock(&agent->lock);
 
+		tk_watchdog_alive(TK_DUTY_FILES);
 		due = tk_file_turn(agent, file);
+		tk_watchdog_rest();
 
 		pthread_mutex_lock(&agent->lock);
 		agent->running--;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * tests/agent/agent_test.c - the agent at work on real filesystems, beside a fake
- * kernel half.  Usage: agent_test [--quick|--defences|--crash|--crash-sample] [FILESYSTEM...]; as root.
- * --quick crashes nothing, --defences does nothing but that; --crash is the crash matrix.
+ * kernel half: what an application expects of files, one expectation after the other.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,10 +17,7 @@
 
 #include "loader/agent/agent.h"
 #include "loader/agent/client.h"
-#include "tests/agent/crash_test.h"
 #include "tests/agent/defence_test.h"
-#include "tests/agent/marks_test.h"
-#include "tests/agent/matrix.h"
 #include "tests/agent/rig.h"
 
 static void test_read_cycle(struct rig *rig)
@@ -397,7 +393,7 @@ static void test_told_to_stop(struct rig *rig)
 	check(!status && agent_start(rig, NULL), "%s: and has", rig->fs);
 }
 
-static void test_work(const char *fs)
+void work_tests(const char *fs)
 {
 	struct rig rig;
 
@@ -421,69 +417,4 @@ static void test_work(const char *fs)
 	check(!rig.shared->undecided, "%s: every open was understood by the fake kernel", fs);
 	check(agent_stop(&rig), "%s: stops in order", fs);
 	rig_down(&rig);
-}
-
-enum part {
-	ALL,
-	QUICK,
-	DEFENCES,
-	CRASH,
-	CRASH_SAMPLE,
-};
-static const char *const part_names[] = {"", "--quick", "--defences", "--crash", "--crash-sample"};
-
-static void test_filesystem(const char *fs, enum part part)
-{
-	if (part != DEFENCES)
-		test_work(fs);
-	marks_tests(fs);
-	defence_tests(fs);
-	journal_tests(fs);
-	load_tests(fs);
-	token_tests(fs);
-	if (part == ALL)
-		crash_tests(fs);
-}
-
-int main(int argc, char **argv)
-{
-	static const char *const all[] = {"ext4", "xfs", "btrfs"};
-	static const struct extent whole = {.faults = 8, .kills = 16, .cuts = 2, .large = true},
-				   sample = {.faults = 400, .kills = 300, .cuts = 150};
-	const char *const *fs = all;
-	enum part part = ALL;
-	size_t count = 3;
-
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	if (argc == 5 && !strcmp(argv[1], "agent")) {
-		struct tk_agent_options options = {
-			.policy = argv[2], .control = argv[3], .ready_fd = atoi(argv[4])};
-
-		return tk_agent_run(&options) ? 1 : 0;
-	}
-	if (geteuid()) {
-		printf("root is needed\n");
-		return 2;
-	}
-	if (argc > 1 && !strncmp(argv[1], "--", 2)) {
-		for (part = CRASH_SAMPLE; part && strcmp(argv[1], part_names[part]); part--)
-			;
-		if (!part) {
-			printf("%s: unknown\n", argv[1]);
-			return 2;
-		}
-		argc--;
-		argv++;
-	}
-	if (argc > 1) {
-		fs = (const char *const *)argv + 1;
-		count = (size_t)argc - 1;
-	}
-	if (part >= CRASH)
-		check(crash_matrix(fs, count, part == CRASH ? &whole : &sample), "the crash matrix");
-	else
-		for (size_t i = 0; i < count; i++)
-			test_filesystem(fs[i], part);
-	printf("%d passed, %d failed\n", passed, failed);
-	return failed ? 1 : 0;
 }

@@ -7,10 +7,14 @@
 #define TK_DEFENCE_TEST_H
 
 void defence_tests(const char *fs);
+/* What an application expects when nothing goes wrong. */
+void work_tests(const char *fs);
 /* Two journals of one filesystem; many large files; no room. */
 void journal_tests(const char *fs);
 void load_tests(const char *fs);
 /* The key's token is taken out and put back. */
 void token_tests(const char *fs);
+/* An agent that is stopped or hangs. */
+void watchdog_tests(const char *fs);
 
 #endif

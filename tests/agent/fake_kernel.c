@@ -69,8 +69,18 @@ void tk_kernel_close(struct tk_kernel *kernel)
 {
 }
 
+static void hang(struct tk_kernel *kernel, uint32_t whom)
+{
+	if (kernel->shared->hang != whom)
+		return;
+	kernel->shared->hanging++;
+	for (;;)
+		pause();
+}
+
 int tk_kernel_control(struct tk_kernel *kernel, struct tk_control *ret_control)
 {
+	hang(kernel, HANG_MAIN);
 	*ret_control = kernel->shared->control;
 	return 0;
 }
@@ -256,6 +266,7 @@ int tk_kernel_set_state(struct tk_kernel *kernel, const struct tk_inode *inode, 
 	struct fake_file *file = file_get(kernel, inode);
 	int err = fake_step();
 
+	hang(kernel, HANG_WORKERS);
 	if (err || !file)
 		return err ?: -ENOMEM;
 	if (refused(kernel->shared, state))
@@ -433,6 +444,7 @@ int tk_kernel_take_open(struct tk_kernel *kernel, uint32_t tid, struct tk_pendin
 	struct stat st;
 	int place, mount;
 
+	hang(kernel, HANG_READER);
 	if (shared->no_verdicts)
 		return -ENOENT;
 	if (opened(tid, path, sizeof(path), &pending.flags) || stat(path, &st) ||

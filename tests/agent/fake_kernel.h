@@ -45,6 +45,14 @@ struct fake_fault {
 	_Atomic uint32_t fired;
 };
 
+/* Hangs until it is killed: at its next call of ours. */
+enum fake_hang {
+	HANG_NOBODY,
+	HANG_READER, /* of opens */
+	HANG_MAIN,   /* thread */
+	HANG_WORKERS,
+};
+
 struct fake_shared {
 	struct tk_control control;
 	_Atomic uint32_t file_count, place_count;
@@ -68,6 +76,8 @@ struct fake_shared {
 	_Atomic uint32_t at_gate;   /* how many do */
 	_Atomic uint32_t seals;	    /* changes to SEALING so far */
 	_Atomic uint64_t written;   /* bytes the agent has written so far */
+	_Atomic uint32_t hang;	    /* enum fake_hang */
+	_Atomic uint32_t hanging;   /* threads that do */
 	struct fake_fault fault;
 };
 

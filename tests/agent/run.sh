@@ -2,8 +2,8 @@
 # Owns the building and running of the agent's tests: the real agent on loop-mounted filesystems, beside
 # a kernel half in user space.
 #
-# usage: tests/agent/run.sh [--quick|--defences|--crash|--crash-sample] [FILESYSTEM...]
-#        ext4 xfs btrfs; needs root, loop devices, and for --crash /dev/fuse
+# usage: tests/agent/run.sh [PART] [FILESYSTEM...]
+#        ext4 xfs btrfs; the parts are in main.c; needs root, loop devices, and for --crash /dev/fuse
 set -eu
 cd "$(dirname "$0")/../.."
 out=build/tests/agent

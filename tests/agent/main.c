@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * tests/agent/main.c - which of the agent's tests are run, on which filesystems.  As root:
+ *	agent_test [PART] [FILESYSTEM...]
+ * Without a part all but --crash, --crash-sample and --watchdog.  --quick crashes nothing, --defences does
+ * nothing but that, --crash is the crash matrix.
+ * The same program is the agent, for the tests to start.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "loader/agent/agent.h"
+#include "tests/agent/crash_test.h"
+#include "tests/agent/defence_test.h"
+#include "tests/agent/marks_test.h"
+#include "tests/agent/matrix.h"
+#include "tests/agent/rig.h"
+
+enum part {
+	ALL,
+	QUICK,
+	DEFENCES,
+	CRASH,
+	CRASH_SAMPLE,
+	WATCHDOG,
+	PARTS,
+};
+static const char *const part_names[PARTS] = {"",	 "--quick",	   "--defences",
+					      "--crash", "--crash-sample", "--watchdog"};
+
+static void test_filesystem(const char *fs, enum part part)
+{
+	switch (part) {
+	case WATCHDOG:
+		watchdog_tests(fs);
+		break;
+	default:
+		if (part != DEFENCES)
+			work_tests(fs);
+		marks_tests(fs);
+		defence_tests(fs);
+		journal_tests(fs);
+		load_tests(fs);
+		token_tests(fs);
+		if (part == ALL)
+			crash_tests(fs);
+	}
+}
+
+static int agent(char **argv)
+{
+	struct tk_agent_options options = {.policy = argv[2], .control = argv[3], .ready_fd = atoi(argv[4])};
+
+	if (getenv("TK_WATCHDOG"))
+		options.watchdog = (unsigned int)atoi(getenv("TK_WATCHDOG"));
+	return tk_agent_run(&options) ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const char *const all[] = {"ext4", "xfs", "btrfs"};
+	static const struct extent whole = {.faults = 8, .kills = 16, .cuts = 2, .large = true},
+				   sample = {.faults = 400, .kills = 300, .cuts = 150};
+	const char *const *fs = all;
+	enum part part = ALL;
+	size_t count = 3;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (argc == 5 && !strcmp(argv[1], "agent"))
+		return agent(argv);
+	if (geteuid()) {
+		printf("root is needed\n");
+		return 2;
+	}
+	if (argc > 1 && !strncmp(argv[1], "--", 2)) {
+		for (part = PARTS - 1; part && strcmp(argv[1], part_names[part]); part--)
+			;
+		if (!part) {
+			printf("%s: unknown\n", argv[1]);
+			return 2;
+		}
+		argc--;
+		argv++;
+	}
+	if (argc > 1) {
+		fs = (const char *const *)argv + 1;
+		count = (size_t)argc - 1;
+	}
+	if (part == CRASH || part == CRASH_SAMPLE)
+		check(crash_matrix(fs, count, part == CRASH ? &whole : &sample), "the crash matrix");
+	else
+		for (size_t i = 0; i < count; i++)
+			test_filesystem(fs[i], part);
+	printf("%d passed, %d failed\n", passed, failed);
+	return failed ? 1 : 0;
+}
