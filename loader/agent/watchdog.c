@@ -121,6 +121,7 @@ static _Noreturn void guard(pid_t agent, int pidfd)
 		if (what)
 			break;
 	}
+	prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0); /* there is one more thing to do */
 	if (!syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0))
 		dprintf(STDERR_FILENO,
 			"takakrypt-bpf: watchdog: agent %d: %s has not moved for %u s (stopped by a signal "

@@ -130,6 +130,22 @@ static void check_nothing_lost(struct rig *rig, const char *what)
 	      "%s: the next agent has lost nothing", what);
 }
 
+/* In the agent's log; after its death, so the guardian may still be at it. */
+static bool is_told(const struct rig *rig, const char *what)
+{
+	char path[128], line[512];
+	bool told = false;
+	FILE *in;
+
+	snprintf(path, sizeof(path), "%s/log", rig->dir);
+	in = fopen(path, "re");
+	while (in && !told && fgets(line, sizeof(line), in))
+		told = strstr(line, what) && strstr(line, "has not moved for 4 s");
+	if (in)
+		fclose(in);
+	return told;
+}
+
 static pid_t in_child(const struct rig *rig, const char *name)
 {
 	pid_t pid;
@@ -163,6 +179,7 @@ static void test_stopped(struct rig *rig)
 	check(!waitpid(opener, &status, WNOHANG), "stopped: an open waits");
 	check(write(fd, "two", 3) == 3, "stopped: who has a file open goes on");
 	check(is_killed(rig, &ms), "stopped: the agent is killed");
+	check(WAIT_FOR(is_told(rig, "watchdog: agent ")), "stopped: and why is told");
 	check(ms >= (LIMIT - 2) * 1000, "stopped: not before its time: after %d ms", (int)ms);
 	check(WAIT_FOR(waitpid(opener, &status, WNOHANG) == opener), "stopped: the open ends");
 	check(WIFEXITED(status) && WEXITSTATUS(status) != 2, "stopped: without plaintext");
@@ -187,7 +204,8 @@ static void hangs(struct rig *rig, const char *what, uint32_t whom)
 	rig->shared->hang = whom;
 	opener = in_child(rig, "sealed");
 	check(WAIT_FOR(rig->shared->hanging == 1), "%s: hangs", what);
-	check(is_killed(rig, &ms), "%s: the agent is killed", what);
+	check(is_killed(rig, &ms) && WAIT_FOR(is_told(rig, what)), "%s: the agent is killed, and why is told",
+	      what);
 	rig->shared->hang = rig->shared->hanging = 0;
 	check(WAIT_FOR(waitpid(opener, NULL, WNOHANG) == opener), "%s: the open ends", what);
 	check_nothing_lost(rig, what);
