@@ -99,7 +99,7 @@ $(B)/tests/probe: $(wildcard tests/vm/probe*.c) tests/vm/probe.h
 	@echo "  TEST  $@"
 	$(Q)$(CC) -static -O2 -std=gnu17 -Wall -Wextra -Werror -o $@ $(filter %.c,$^)
 
-.PHONY: tests deps check check-kernels check-crash demo fuzz bench-crypto bench-scale install clean help vmlinux.h
+.PHONY: tests deps check check-kernels check-crash demo fuzz bench-crypto bench-files bench-scale install clean help vmlinux.h
 tests: $(BIN) $(UNIT) $(SANITIZED) $(B)/tests/probe $(B)/tests/token_shim.so $(if $(DIFF_SRC),$(B)/tests/differential)
 
 deps:
@@ -135,6 +135,23 @@ bench-crypto: $(BIN) $(B)/tests/crypto_bench	## what encryption costs beside cp,
 
 bench-scale: tests	## what guard points, rules and patterns by the thousand cost, in a VM
 	tests/bench/scale.sh
+
+# The agent with its kernel half played by threads that say what they open.
+$(B)/tests/files_agent: tests/bench/files_agent.c tests/bench/files.h \
+		$(call objs,$(CRYPTO_SRC) $(wildcard loader/policy/*.c loader/agent/*.c) loader/kernel/places.c)
+	@mkdir -p $(@D)
+	@echo "  TEST  $@"
+	$(Q)$(CC) $(TK_CFLAGS) $(CFLAGS) -o $@ $(filter-out %.h,$^) $(TEST_LIBS)
+
+$(B)/tests/files_work: tests/bench/files_work.c tests/bench/files.h
+	@mkdir -p $(@D)
+	@echo "  TEST  $@"
+	$(Q)$(CC) $(TK_CFLAGS) $(CFLAGS) -o $@ $< -lpthread
+
+bench-files: tests $(B)/tests/files_agent $(B)/tests/files_work	## what files cost beside gocryptfs, securefs, encfs and fscrypt; and in instructions, in a VM
+	tests/deps build test files
+	tests/bench/files.sh native
+	tests/bench/files.sh vm
 
 FUZZ = $(B)/tests/$(1)_fuzz -max_total_time=$(or $(SECONDS_EACH),60) -max_len=16384 -print_final_stats=1 \
 	-artifact_prefix=$(B)/corpus/$(1)- $(2) $(B)/corpus/$(1)
