@@ -87,4 +87,8 @@ extern struct fake_shared *fake_shared;
 /* Directories on the mounts that the tests look at the agent's work through: opens there reach no mark. */
 extern int fake_eyes[2];
 
+/* fake_openers.c: path and flags of the open that a thread waits in; 0, -errno.  Who it is. */
+int fake_opened(uint32_t tid, char *ret_path, size_t size, uint32_t *ret_flags);
+uint32_t fake_uid_of(uint32_t tid);
+
 #endif
