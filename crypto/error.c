@@ -3,7 +3,7 @@
  * crypto/error.c - the words for what can go wrong: the manifest's names and
  * one line for people.
  */
-#include "crypto/takakrypt.h"
+#include "crypto/internal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -68,4 +68,11 @@ const char *tk_strerror(int err)
 		return "unknown error";
 	/* glibc hands out constant strings for every known errno. */
 	return strerror(-err);
+}
+
+int tk_key_refuse(int err, const char *why, const char **ret_why)
+{
+	if (ret_why)
+		*ret_why = why;
+	return err;
 }

@@ -26,13 +26,6 @@ static void closedirp(DIR **dir)
 		closedir(*dir);
 }
 
-int tk_key_refuse(int err, const char *why, const char **ret_why)
-{
-	if (ret_why)
-		*ret_why = why;
-	return err;
-}
-
 static int nibble(uint8_t c)
 {
 	if (c >= '0' && c <= '9')
@@ -67,11 +60,6 @@ int tk_key_parse(const void *text, size_t len, uint8_t ret_kek[TK_KEK_SIZE])
 const uint8_t *tk_key_text_parse(struct tk_key_text *text, size_t len)
 {
 	return tk_key_parse(text->bytes, len, text->kek) < 0 ? NULL : text->kek;
-}
-
-bool tk_owner_trusted(const struct stat *st)
-{
-	return st->st_uid == 0 || st->st_uid == geteuid();
 }
 
 /* One key file, open and of known type, becomes a version. */
@@ -231,29 +219,4 @@ int tk_keyring_add_credential(struct tk_keyring *ring, const char *key_id, const
 	if ((size_t)snprintf(path, sizeof(path), "%s/%s", dir, name) >= sizeof(path))
 		return tk_key_refuse(-ENAMETOOLONG, "the credential's path is too long", ret_why);
 	return tk_keyring_add_file(ring, key_id, path, ret_why);
-}
-
-int tk_keyring_add_source(struct tk_keyring *ring, const char *key_id, const struct tk_key_source *source,
-			  const char **ret_why)
-{
-	const char *why = NULL;
-	int r = -EINVAL;
-
-	switch (source->provider) {
-	case TK_PROVIDER_FILE:
-		r = tk_keyring_add_file(ring, key_id, source->where, &why);
-		break;
-	case TK_PROVIDER_CREDENTIAL:
-		r = tk_keyring_add_credential(ring, key_id, source->where, &why);
-		break;
-	case TK_PROVIDER_PKCS11:
-		r = tk_keyring_add_token(ring, key_id, source->where, &why);
-		break;
-	case TK_PROVIDER_COMMAND: /* keeps its own accounts: of what was run */
-		return tk_keyring_add_command(ring, key_id, (const char *const *)source->argv,
-					      source->timeout, ret_why);
-	}
-	if (tk_key_id_valid(key_id, strnlen(key_id, TK_KEY_ID_MAX + 1)))
-		tk_health_tell(ring, key_id, r < 0 ? why : NULL, false);
-	return r < 0 ? tk_key_refuse(r, why, ret_why) : 0;
 }

@@ -19,6 +19,11 @@ static void closep(int *fd)
 		close(*fd);
 }
 
+bool tk_owner_trusted(const struct stat *st)
+{
+	return st->st_uid == 0 || st->st_uid == geteuid();
+}
+
 /*
  * Whoever can change it, or what its name leads to, has the key.  In a sticky directory (/tmp) others can put
  * things, but not replace what is root's or the caller's, as all further down must be.
