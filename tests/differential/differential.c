@@ -90,10 +90,11 @@ static void sets_join(__u64 *into, const __u64 *sets)
 		into[i] |= sets[i];
 }
 
-static void member_join(__u64 *into, const struct tk_process *process)
+static void member_join(__u64 *into, const struct tk_process *process, bool written)
 {
 	sets_join(into, process->sets);
-	sets_join(into, process->digest_sets);
+	if (!written)
+		sets_join(into, process->digest_sets);
 }
 
 static void members_join(__u64 *into, const struct tk_member_id *members, size_t count, uint32_t id)
@@ -127,7 +128,7 @@ static struct judge_case gather(const struct run *run, const struct subject *sub
 			continue;
 		if (!memcmp(&member->exe, &run->exes[question->exe], sizeof(struct tk_inode)) ||
 		    !strcmp(member->process.path, TK_ANY_EXE))
-			member_join(asked.request.processes, &member->process);
+			member_join(asked.request.processes, &member->process, question->written);
 	}
 	if (question->foreign_code || world_exes[question->exe].foreign)
 		sets_drop(asked.request.processes, subject->compiled->integrity_sets.sets);
@@ -152,8 +153,8 @@ static void differ(struct run *run, const struct subject *subject, const struct 
 		run->judge->name, found, question->uid, (int)question->login_uid);
 	for (size_t i = 0; i < question->gid_count; i++)
 		fprintf(stderr, " %u", question->gids[i]);
-	fprintf(stderr, ", %s%s, %s %s at %lld\n%s\n", world_exes[question->exe].path,
-		question->foreign_code ? " with foreign code" : "", question->action, question->path,
+	fprintf(stderr, ", %s%s%s, %s %s at %lld\n%s\n", world_exes[question->exe].path,
+		question->foreign_code ? " with foreign code" : "", question->written ? ", written to" : "", question->action, question->path,
 		(long long)world_instants[question->when],
 		subject->text);
 }
@@ -175,7 +176,7 @@ static bool place_agrees(struct run *run, const struct subject *subject, const s
 	if (!guarded)
 		return false;
 	guard = &subject->compiled->guards[index];
-	if (strcmp(*ret_below, opinion->below) || (guard->mode == TK_MONITOR) != opinion->monitor ||
+	if (strcmp(*ret_below, opinion->below) || strcmp(tk_mode_name(guard->mode), opinion->mode) ||
 	    strcmp(subject->compiled->policies[guard->policy].name, opinion->policy)) {
 		differ(run, subject, question, "the guard point's policy or mode", 0, 0);
 		return false;

@@ -300,6 +300,7 @@ static void put_guards(struct out *out)
 {
 	static const char *const paths[] = {"/g/a",	 "/g/b",     "/g/*",	 "/g/a/b",    "/g/*/b",
 					    "/g/[ab]/c", "/g/a/*/c", "/g/?/b/c", "/g/\\a/ab", "/g/c"};
+	static const char *const modes[] = {"enforce", "monitor", "learn"};
 	unsigned int order = roll(out->dice, 10), step = 1 + 2 * roll(out->dice, 2),
 		     n = 1 + roll(out->dice, 6);
 
@@ -307,14 +308,17 @@ static void put_guards(struct out *out)
 	for (unsigned int i = 0; i < n; i++) {
 		fprintf(out->file, "%s\n  { \"name\": \"g%u\", \"path\": ", i ? "," : "", i);
 		put_string(out, paths[(order + i * step) % 10]);
-		fprintf(out->file, ", \"policy\": \"policy%u\", \"mode\": \"%s\" }",
-			roll(out->dice, out->policies), roll(out->dice, 4) ? "enforce" : "monitor");
+		fprintf(out->file, ", \"policy\": \"policy%u\"", roll(out->dice, out->policies));
+		if (roll(out->dice, 3))
+			fprintf(out->file, ", \"mode\": \"%s\"", PICK(out->dice, modes));
+		fputs(" }", out->file);
 	}
 	fputs("]\n", out->file);
 }
 
 char *generate_policy(struct dice *dice, const char *root)
 {
+	static const char *const levels[] = {"minimal", "normal", "paranoid", "learning"};
 	struct out out = {.dice = dice, .root = root};
 	char *text = NULL;
 	size_t len;
@@ -327,7 +331,10 @@ char *generate_policy(struct dice *dice, const char *root)
 	out.resource_sets = roll(dice, 6);
 	out.time_sets = roll(dice, 4);
 	out.policies = 1 + roll(dice, 3);
-	fputs("{\n \"version\": 1,\n \"keys\": { \"k\": { \"provider\": \"file\", \"path\": \"/k\" } },\n",
+	fputs("{\n \"version\": 1,\n", out.file);
+	if (roll(dice, 2))
+		fprintf(out.file, " \"level\": \"%s\",\n", PICK(dice, levels));
+	fputs(" \"keys\": { \"k\": { \"provider\": \"file\", \"path\": \"/k\" } },\n",
 	      out.file);
 	put_sets(&out, "user_sets", 'u', out.user_sets, put_user_set);
 	put_sets(&out, "process_sets", 'p', out.process_sets, put_process_set);
@@ -353,6 +360,7 @@ void generate_question(struct dice *dice, struct question *ret_question)
 	question.when = roll(dice, (unsigned int)world_instant_count);
 	question.unit = roll(dice, WORLD_UNITS);
 	question.foreign_code = !roll(dice, 4);
+	question.written = !roll(dice, 4);
 	question.gid_count = roll(dice, 4);
 	for (size_t i = 0; i < question.gid_count; i++)
 		question.gids[i] = world_gids[roll(dice, (unsigned int)world_gid_count)];

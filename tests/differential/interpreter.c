@@ -172,18 +172,27 @@ static bool name_fits(const char *pattern, const struct world_exe *exe, bool sea
 	return !searched || is_below(exe->path, WORLD_FLAT) || is_below(exe->path, WORLD_DEEP);
 }
 
+/* "what holds where nothing else is said; `normal` if not given" */
+static bool has_level(const cJSON *policy, const char *level)
+{
+	const char *said = text_of(policy, "level");
+
+	return !strcmp(said ? said : "normal", level);
+}
+
 /* "entries are alternatives, the fields of an entry hold together" */
-static bool process_in_set(const cJSON *set, const char *root, const struct question *question)
+static bool process_in_set(const cJSON *policy, const cJSON *set, const char *root, const struct question *question)
 {
 	const struct world_exe *exe = &world_exes[question->exe];
 	const char *in = world_units[question->unit];
 	const cJSON *entry, *integrity = get(set, "integrity");
+	bool kept = integrity ? cJSON_IsTrue(integrity) : !has_level(policy, "minimal");
 
 	/*
 	 * "A member process that maps executable code from a file that is not root's, or group or world writable,
 	 * loses its membership", and who executes a file maps its code
 	 */
-	if ((!integrity || cJSON_IsTrue(integrity)) && (question->foreign_code || exe->foreign))
+	if (kept && (question->foreign_code || exe->foreign))
 		return false;
 
 	cJSON_ArrayForEach (entry, get(set, "processes")) {
@@ -196,7 +205,8 @@ static bool process_in_set(const cJSON *set, const char *root, const struct ques
 			continue;
 		if (unit && (!in || strcmp(unit, in)))
 			continue;
-		if (sha256 && strcasecmp(sha256, exe->sha256))
+		/* "One with a digest loses its place the moment it is written to." */
+		if (sha256 && (question->written || strcasecmp(sha256, exe->sha256)))
 			continue;
 		return true;
 	}
@@ -282,7 +292,7 @@ static bool in_set(const struct situation *now, const char *dimension, const cha
 	if (!strcmp(dimension, "users"))
 		return user_in_set(get(get(now->policy, "user_sets"), name), now->question);
 	if (!strcmp(dimension, "processes"))
-		return process_in_set(get(get(now->policy, "process_sets"), name), now->root, now->question);
+		return process_in_set(now->policy, get(get(now->policy, "process_sets"), name), now->root, now->question);
 	if (!strcmp(dimension, "times"))
 		return time_in_set(get(get(now->policy, "time_sets"), name), now->question->when);
 	return resource_in_set(get(get(now->policy, "resource_sets"), name), now->below);
@@ -356,7 +366,7 @@ static void decide(const struct situation *now, const cJSON *rules, struct opini
 
 			opinion->permit = lists(effects, "permit");
 			opinion->apply_key = action && resource && lists(effects, "apply_key");
-			opinion->audit = lists(effects, "audit");
+			opinion->audit = lists(effects, "audit") || has_level(now->policy, "paranoid");
 			opinion->rule = index;
 			return;
 		}
@@ -368,8 +378,9 @@ static void decide(const struct situation *now, const cJSON *rules, struct opini
 }
 
 /* "The innermost guard point decides."  Of two for the same directory, "the first written". */
-static bool find_guard(const cJSON *guards, const char *path, struct opinion *opinion)
+static bool find_guard(const cJSON *policy, const char *path, struct opinion *opinion)
 {
+	const cJSON *guards = get(policy, "guard_points");
 	char directory[256];
 
 	/* The path itself, then its parents, up to but not including "/". */
@@ -385,7 +396,7 @@ static bool find_guard(const cJSON *guards, const char *path, struct opinion *op
 			if (glob(pattern, pattern, directory)) {
 				opinion->guard = index;
 				opinion->policy = text_of(guard, "policy");
-				opinion->monitor = mode && !strcmp(mode, "monitor");
+				opinion->mode = mode ? mode : has_level(policy, "learning") ? "learn" : "enforce";
 				snprintf(opinion->below, sizeof(opinion->below), "%s",
 					 *below == '/' ? below + 1 : below);
 				return true;
@@ -402,7 +413,7 @@ void interpret(const cJSON *policy, const char *root, const struct question *que
 {
 	struct situation now = {policy, root, question, ret_opinion->below};
 
-	ret_opinion->guarded = find_guard(get(policy, "guard_points"), question->path, ret_opinion);
+	ret_opinion->guarded = find_guard(policy, question->path, ret_opinion);
 	if (ret_opinion->guarded)
 		decide(&now, get(get(get(policy, "policies"), ret_opinion->policy), "rules"), ret_opinion);
 }

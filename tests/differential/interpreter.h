@@ -22,6 +22,7 @@ struct question {
 	size_t unit;	    /* index into world_units */
 	size_t exe;	    /* index into world_exes */
 	bool foreign_code;  /* the process has mapped code that its group can write */
+	bool written;	    /* somebody has opened the executable for writing since it was measured */
 	char path[256];	    /* absolute */
 	const char *action; /* a single one */
 };
@@ -31,7 +32,7 @@ struct opinion {
 	size_t guard; /* index in guard_points */
 	const char *policy;
 	char below[256];
-	bool monitor;
+	const char *mode;
 	bool permit, apply_key, audit;
 	int rule; /* index in the policy's rules; -1: none matched */
 };

@@ -15,6 +15,7 @@
 #include "judge.skel.h"
 
 static struct judge_bpf *skeleton;
+static __u32 slot; /* of the policy that was loaded last */
 
 static int bring_in(void)
 {
@@ -24,8 +25,8 @@ static int bring_in(void)
 	return skeleton ? 0 : -errno;
 }
 
-/* The first `count` elements of an array map. */
-static int fill(struct bpf_map *map, const void *values, size_t count)
+/* `count` elements of an array map, from the one numbered `first`. */
+static int fill(struct bpf_map *map, __u32 first, const void *values, size_t count)
 {
 	__u32 *keys = calloc(count + 1, sizeof(*keys)), n = count;
 	int r = 0;
@@ -33,23 +34,25 @@ static int fill(struct bpf_map *map, const void *values, size_t count)
 	if (!keys)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++)
-		keys[i] = i;
+		keys[i] = first + i;
 	if (count && bpf_map_update_batch(bpf_map__fd(map), keys, values, &n, NULL))
 		r = -errno;
 	free(keys);
 	return r;
 }
 
+/* The halves take turns, as for generations: the other one holds the policy before. */
 static int kernel_load(void *ctx, const struct tk_compiled *compiled)
 {
 	int r = bring_in();
 
+	slot ^= 1;
 	if (!r)
-		r = fill(skeleton->maps.rules, compiled->rules, compiled->rule_count);
+		r = fill(skeleton->maps.rules, slot * TK_MAX_RULES, compiled->rules, compiled->rule_count);
 	if (!r)
-		r = fill(skeleton->maps.policies, compiled->policies, compiled->policy_count);
+		r = fill(skeleton->maps.policies, slot * TK_MAX_POLICIES, compiled->policies, compiled->policy_count);
 	if (!r)
-		r = fill(skeleton->maps.automaton, compiled->states, compiled->state_count);
+		r = fill(skeleton->maps.automaton, slot * TK_MAX_STATES, compiled->states, compiled->state_count);
 	return r;
 }
 
@@ -67,6 +70,7 @@ static int kernel_decide_many(void *ctx, const struct judge_case *cases, const c
 
 	for (size_t i = 0; i < n; i++) {
 		questions[i] = (struct judge_question){ .asked = cases[i], .policy = policies[i] };
+		questions[i].asked.request.slot = slot;
 		questions[i].path_len = strlen(paths_below[i]);
 		if (questions[i].path_len >= JUDGE_PATH_MAX)
 			return -ENAMETOOLONG;
@@ -74,7 +78,7 @@ static int kernel_decide_many(void *ctx, const struct judge_case *cases, const c
 		questions[i].verdict = ~0u;
 		keys[i] = i;
 	}
-	r = fill(skeleton->maps.questions, questions, n);
+	r = fill(skeleton->maps.questions, 0, questions, n);
 	if (r)
 		return r;
 	if (bpf_prog_test_run_opts(bpf_program__fd(skeleton->progs.judge), &run))

@@ -102,6 +102,25 @@ static void drop_integrity(struct tk_compiled *compiled)
 	memset(&compiled->integrity_sets, 0, sizeof(compiled->integrity_sets));
 }
 
+/* Of a level that says so, and of a rule that does. */
+static void drop_audit(struct tk_compiled *compiled)
+{
+	for (size_t i = 0; i < compiled->rule_count; i++)
+		compiled->rules[i].effects &= (__u8)~TK_AUDIT;
+}
+
+static void drop_mode(struct tk_compiled *compiled)
+{
+	for (size_t i = 0; i < compiled->guard_count; i++)
+		compiled->guards[i].mode = TK_ENFORCE;
+}
+
+static void learn_is_monitor(struct tk_compiled *compiled)
+{
+	for (size_t i = 0; i < compiled->guard_count; i++)
+		compiled->guards[i].mode = compiled->guards[i].mode == TK_LEARN ? TK_MONITOR : compiled->guards[i].mode;
+}
+
 static void no_users(struct judge_case *asked)
 {
 	memset(asked->request.users, 0, sizeof(asked->request.users));
@@ -147,6 +166,9 @@ static const struct mutation mutations[] = {
 	{"last-state", last_state, NULL, NULL},
 	{"drop-login", drop_login, NULL, NULL},
 	{"drop-integrity", drop_integrity, NULL, NULL},
+	{"drop-audit", drop_audit, NULL, NULL},
+	{"drop-mode", drop_mode, NULL, NULL},
+	{"learn-is-monitor", learn_is_monitor, NULL, NULL},
 	{"no-users", NULL, no_users, NULL},
 	{"no-processes", NULL, no_processes, NULL},
 	{"any-unit", any_unit, NULL, NULL},

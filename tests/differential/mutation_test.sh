@@ -8,7 +8,7 @@
 set -u
 passed=0 failed=0
 for kind in flip-permit wrong-rule drop-negation drop-dimension last-match drop-browse browse-with-key \
-	drop-apply-key slash-is-a-byte last-state drop-login drop-integrity no-users no-processes any-unit no-times \
+	drop-apply-key slash-is-a-byte last-state drop-login drop-integrity drop-audit drop-mode learn-is-monitor no-users no-processes any-unit no-times \
 	day-of-the-end; do
 	if "$1" --seed 7 --cases 40000 --mutate $kind; then
 		echo "ok $kind is noticed"
