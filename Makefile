@@ -99,7 +99,12 @@ $(B)/tests/probe: $(wildcard tests/vm/probe*.c) tests/vm/probe.h
 	@echo "  TEST  $@"
 	$(Q)$(CC) -static -O2 -std=gnu17 -Wall -Wextra -Werror -o $@ $(filter %.c,$^)
 
-.PHONY: tests deps check check-kernels check-crash demo fuzz bench-crypto bench-files bench-scale install clean help vmlinux.h
+$(B)/tests/power_disk: tests/apps/power_disk.c tests/agent/disk.c tests/agent/disk.h
+	@mkdir -p $(@D)
+	@echo "  TEST  $@"
+	$(Q)$(CC) $(TK_CFLAGS) $(CFLAGS) -o $@ $(filter %.c,$^) $(shell pkg-config --cflags --libs fuse3)
+
+.PHONY: tests deps check check-kernels check-crash check-applications demo fuzz bench-crypto bench-files bench-scale install clean help vmlinux.h
 tests: $(BIN) $(UNIT) $(SANITIZED) $(B)/tests/probe $(B)/tests/token_shim.so $(if $(DIFF_SRC),$(B)/tests/differential)
 
 deps:
@@ -118,6 +123,11 @@ check-kernels:	## the cases and random verdicts in a VM on 5.10, 6.1, 6.12 and 7
 check-crash:	## the agent killed, starved or cut off at every step, as a table; TK_SPARSE=10 for a tenth of it
 	tests/deps build test
 	tests/agent/run.sh --crash
+
+check-applications:	## databases, killed and cut off, as a table; APPS="sqlite:xfs …"
+	tests/deps build test
+	@$(MAKE) --no-print-directory tests $(B)/tests/power_disk
+	tests/apps/run $(APPS)
 
 demo:	## the main job as a transcript, here or in a throw-away VM
 	tests/deps build test
@@ -183,4 +193,4 @@ clean:	## remove what was built (kernel images for the tests stay in build/vm)
 	rm -rf $(B)/obj $(B)/tests $(B)/sanitized $(B)/check $(B)/corpus $(B)/*.o $(B)/*.h $(BIN)
 
 help:	## this list
-	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf '  make %-18s %s\n' "$$name" "$$what"; done
