@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "loader/agent/client.h"
@@ -19,7 +20,7 @@ static const char help[] =
 	"    takakrypt-bpf reload - change the policy in force, in one step\n"
 	"\n"
 	"SYNOPSIS\n"
-	"    takakrypt-bpf reload POLICY\n"
+	"    takakrypt-bpf reload [--force] POLICY\n"
 	"\n"
 	"DESCRIPTION\n"
 	"    Checks the policy as `load` does, then swaps it in: every decision is made by the\n"
@@ -27,7 +28,12 @@ static const char help[] =
 	"    one at their next read or write. If anything is wrong, the old policy stays in\n"
 	"    force.\n"
 	"\n"
+	"    What is open in guard points that the new policy does not have is sealed first:\n"
+	"    they are closed to new opens, and reload refuses when files there stay open.\n"
+	"\n"
 	"OPTIONS\n"
+	"    --force     reload all the same: files still open there stay plaintext, which\n"
+	"                nothing guards, until they are closed\n"
 	"    -h, --help  this text\n"
 	"\n" TK_HELP_EXIT_CODES
 	"\n"
@@ -49,15 +55,110 @@ static int tell_agent(void)
 	return TK_EXIT_DONE;
 }
 
-static int swap(struct tk_kernel *kernel, const char *path)
+#define BATCH 32	/* names in a request, whose length is limited */
+#define PATIENCE 10	/* seconds for files to be closed and sealed */
+
+static int by_path(const void *a, const void *b)
+{
+	return strcmp(((const struct tk_place *)a)->path, ((const struct tk_place *)b)->path);
+}
+
+/* Names of the guard points in force of which the new policy lacks a directory.  NULL: no memory. */
+static cJSON *names_gone(const struct tk_compiled *compiled, const struct tk_places *now, struct tk_places *later)
+{
+	cJSON *gone = cJSON_CreateArray();
+	uint32_t last = UINT32_MAX;
+
+	qsort(later->items, later->count, sizeof(*later->items), by_path);
+	/* A pattern's directories come together. */
+	for (size_t i = 0; gone && i < now->count; i++) {
+		const struct tk_place *place = &now->items[i];
+
+		if (place->spec == last ||
+		    bsearch(place, later->items, later->count, sizeof(*later->items), by_path))
+			continue;
+		last = place->spec;
+		cJSON_AddItemToArray(gone, cJSON_CreateString(compiled->guards[last].name));
+	}
+	return gone;
+}
+
+/* The beginning of the list, as many as a request takes, off it: withdrawn, or a line in ret_error. */
+static int withdraw_some(cJSON *gone, char *ret_error, size_t size)
+{
+	_cleanup_json_ cJSON *request = cJSON_CreateObject(), *answer = NULL;
+	cJSON *guards = cJSON_AddArrayToObject(request, "guards");
+	const char *why;
+	int err;
+
+	cJSON_AddStringToObject(request, "verb", "withdraw");
+	cJSON_AddNumberToObject(request, "timeout", PATIENCE);
+	for (int i = 0; i < BATCH && cJSON_GetArraySize(gone); i++)
+		cJSON_AddItemToArray(guards, cJSON_DetachItemFromArray(gone, 0));
+	err = tk_client_ask(NULL, request, &answer);
+	if (err || cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(answer, "ok")))
+		return err;
+	why = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(answer, "error"));
+	snprintf(ret_error, size, "it would take away guard point %s%s, and %s",
+		 cJSON_GetStringValue(cJSON_GetArrayItem(guards, 0)), cJSON_GetArraySize(guards) > 1 ? " and others" : "",
+		 why ? why : "the agent does not say whether files are open there");
+	return -EBUSY;
+}
+
+/* Without an agent nothing is sealed, and nothing new is opened. */
+static int withdraw_alone(struct tk_kernel *kernel, const char *path)
+{
+	if (!tk_kernel_any_open(kernel))
+		return TK_EXIT_DONE;
+	return tk_fail("reload", path, "it would take away guard points, and the agent does not run and has left files unsealed",
+		       "start it (`takakrypt-bpf agent &`) and reload again; --force leaves them plaintext");
+}
+
+/* What is open in guard points that the new policy does not have is sealed before it takes them away. */
+static int withdraw(struct tk_kernel *kernel, const char *path, struct tk_places *later)
+{
+	_cleanup_json_ cJSON *gone = NULL;
+	struct tk_problems problems = {};
+	struct tk_compiled *compiled = NULL;
+	struct tk_places *now = NULL;
+	char error[512] = "";
+	int err = tk_policy_load(TK_POLICY_FILE, &compiled, &problems);
+
+	if (!err)
+		err = tk_places_find(compiled, &now, &problems);
+	if (!err)
+		gone = names_gone(compiled, now, later);
+	if (!err && !gone)
+		err = -ENOMEM;
+	tk_problems_free(&problems);
+	tk_places_free(now);
+	tk_compiled_free(compiled);
+	if (err)
+		return tk_fail_err("reload: find the guard points in force by", TK_POLICY_FILE, err);
+	while (!err && cJSON_GetArraySize(gone))
+		err = withdraw_some(gone, error, sizeof(error));
+	if (err == -ENOENT || err == -ECONNREFUSED)
+		return withdraw_alone(kernel, path);
+	if (err)
+		return tk_fail("reload", path, *error ? error : tk_strerror(err),
+			       "the former policy stays in force; end the programs that use the files (lsof +D), or --force "
+			       "leaves them plaintext until they are closed");
+	return TK_EXIT_DONE;
+}
+
+static int swap(struct tk_kernel *kernel, const char *path, bool force)
 {
 	struct tk_prepared prepared = {};
 	struct tk_why why = {};
 	struct tk_control now;
 	int err, code = tk_prepare("reload", path, &prepared);
 
-	if (code != TK_EXIT_DONE)
+	if (code == TK_EXIT_DONE && !force)
+		code = withdraw(kernel, path, prepared.places);
+	if (code != TK_EXIT_DONE) {
+		tk_prepared_free(&prepared);
 		return code;
+	}
 	err = tk_kernel_control(kernel, &now);
 	if (!err)
 		err = tk_policy_stage(path, now.generation + 1);
@@ -82,7 +183,8 @@ static int swap(struct tk_kernel *kernel, const char *path)
 
 int cmd_reload(int argc, char **argv)
 {
-	static const struct tk_option options[] = {{}};
+	bool force = false;
+	const struct tk_option options[] = {{"force", .flag = &force}, {}};
 	struct tk_kernel *kernel;
 	int err, code = tk_options("reload", help, options, argc, argv);
 
@@ -99,7 +201,7 @@ int cmd_reload(int argc, char **argv)
 		return tk_fail("reload", argv[optind], tk_kernel_strerror(err), NULL);
 	/* It must look at guard points to find their inodes. */
 	tk_kernel_set_loader(kernel, getpid());
-	code = swap(kernel, argv[optind]);
+	code = swap(kernel, argv[optind], force);
 	tk_kernel_set_loader(kernel, 0);
 	tk_kernel_close(kernel);
 	return code;

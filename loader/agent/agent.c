@@ -235,6 +235,7 @@ static void reload(struct tk_agent *agent)
 	if (tk_policy_adopt(agent, error, sizeof(error))) {
 		tk_report(agent, "the policy cannot be read again, the former one is kept: %s", error);
 	} else {
+		tk_withdraw_end(agent); /* what is still a guard point */
 		tk_times_refresh(agent);
 		tk_policy_appear(agent);
 		tk_sweep_ask(agent);
@@ -288,6 +289,7 @@ static void tick(struct tk_agent *agent)
 	if (tk_watchdog_lost())
 		tk_report(agent, "the watchdog was killed or stopped: opens will wait for ever should this agent hang; "
 				 "start the agent anew");
+	tk_withdraw_tick(agent);
 	tk_times_tick(agent);
 	tk_files_look(agent, false);
 	tk_watchdog_rest(); /* a new guard point may have much to recover */

@@ -15,6 +15,7 @@
  *	sweep.c		finds what still lies as plaintext
  *	programs.c	recognises the policy's programs again after an upgrade
  *	events.c	audit events as lines, with subject.c; log.c what went wrong
+ *	withdraw.c	guard points that a reload is about to take away
  *	control.c	the socket; status.c what it answers; client.c the other end
  *	watchdog.c	the guardian, a process that ends an agent that hangs
  *
@@ -294,6 +295,7 @@ struct tk_agent {
 	int told; /* eventfd: the control thread should look around */
 	atomic_bool reload_wanted, stop_wanted, unload_wanted;
 	atomic_uint_fast64_t reloads;
+	atomic_uint_fast64_t withdrawn_until; /* ms; 0: no guard point is closed by tk_withdraw() */
 	char reload_error[512]; /* under log_lock */
 	time_t started;
 	uint64_t born, ready_after; /* tk_now_ms(), and milliseconds from then to readiness */
@@ -327,6 +329,13 @@ void tk_times_tick(struct tk_agent *agent);  /* each second: for what went wrong
 /* programs.c */
 void *tk_programs_thread(void *agent);
 void tk_programs_look(struct tk_agent *agent); /* another policy was taken over */
+
+/* withdraw.c; guards: names, a JSON array of texts */
+struct cJSON;
+int tk_withdraw(struct tk_agent *agent, const struct cJSON *guards);
+size_t tk_withdraw_left(struct tk_agent *agent, const struct cJSON *guards);
+void tk_withdraw_end(struct tk_agent *agent);
+void tk_withdraw_tick(struct tk_agent *agent); /* each second */
 
 /* mounts.c: by the main thread alone */
 int tk_mounts_add(struct tk_agent *agent, struct tk_spot *spot, struct tk_mounts *mounts);

@@ -5,6 +5,8 @@
  * Requests and answers are one line of JSON each.  Requests: {"verb": …} with
  *	status			the whole state
  *	settle "timeout": s	answers when all closed files are sealed, or after s seconds (0: never)
+ *	withdraw "guards": [name…], "timeout": s	closes these guard points to new opens, and answers
+ *			when nothing is open there; then a reload without them is to follow soon
  *	reload			reads the policy file again
  *	stop "unload": bool	ends the agent; with unload it takes its bind mounts away, too
  *	events "last": n, "follow": bool	lines of events; the connection is closed at the end

@@ -26,6 +26,7 @@
 enum waiting_for {
 	NOTHING,
 	SETTLED,
+	WITHDRAWN,
 	RELOADED,
 	EVENTS, /* sends as they come */
 	THE_END,
@@ -40,6 +41,7 @@ struct client {
 	enum waiting_for waiting;
 	bool closing; /* after what is still to be sent */
 	uint64_t sweep, deadline, reload, next_line;
+	cJSON *guards; /* to be withdrawn */
 };
 
 /* ---------------------------------------------------------------- sending */
@@ -48,6 +50,7 @@ static void drop(struct client *client)
 {
 	tk_fd_close(&client->fd);
 	free(client->out);
+	cJSON_Delete(client->guards);
 	*client = (struct client){.fd = -1};
 }
 
@@ -129,6 +132,25 @@ static void begin_events(struct tk_agent *agent, struct client *client, const cJ
 	client->waiting = EVENTS;
 }
 
+static void begin_withdraw(struct tk_agent *agent, struct client *client, const cJSON *request)
+{
+	const cJSON *guards = cJSON_GetObjectItemCaseSensitive(request, "guards");
+	int err;
+
+	cJSON_Delete(client->guards);
+	client->guards = guards ? cJSON_Duplicate(guards, true) : NULL;
+	err = client->guards ? tk_withdraw(agent, client->guards) : -EINVAL;
+	if (err) {
+		tk_withdraw_end(agent);
+		answer(client, tk_strerror(err));
+		return;
+	}
+	client->deadline = tk_now_ms() + number(request, "timeout", 0) * 1000;
+	client->sweep = tk_sweep_ask(agent); /* by its end who was let in before has come to the table */
+	tk_files_look(agent, true);
+	client->waiting = WITHDRAWN;
+}
+
 static void handle(struct tk_agent *agent, struct client *client, const char *line)
 {
 	cJSON *request = cJSON_Parse(line);
@@ -147,6 +169,8 @@ static void handle(struct tk_agent *agent, struct client *client, const char *li
 		client->sweep = tk_sweep_ask(agent);
 		tk_files_look(agent, true); /* no back-off now */
 		client->waiting = SETTLED;
+	} else if (!strcmp(verb, "withdraw")) {
+		begin_withdraw(agent, client, request);
 	} else if (!strcmp(verb, "reload")) {
 		client->reload = atomic_load(&agent->reloads) + 1;
 		client->waiting = RELOADED;
@@ -217,6 +241,23 @@ static void look_settled(struct tk_agent *agent, struct client *client)
 	client->waiting = NOTHING;
 }
 
+static void look_withdrawn(struct tk_agent *agent, struct client *client)
+{
+	size_t left = tk_withdraw_left(agent, client->guards);
+	char text[64];
+
+	if (tk_sweep_done(agent) >= client->sweep && !left) {
+		answer(client, NULL);
+	} else if (tk_now_ms() < client->deadline) {
+		return;
+	} else {
+		tk_withdraw_end(agent);
+		snprintf(text, sizeof(text), "%zu file%s open there", left, left == 1 ? " is" : "s are");
+		answer(client, left ? text : "whether files are open there could not be found out in time");
+	}
+	client->waiting = NOTHING;
+}
+
 static void look_reloaded(struct tk_agent *agent, struct client *client)
 {
 	char error[sizeof(agent->reload_error)];
@@ -257,6 +298,9 @@ static void look(struct tk_agent *agent, struct client *client)
 	switch (client->waiting) {
 	case SETTLED:
 		look_settled(agent, client);
+		break;
+	case WITHDRAWN:
+		look_withdrawn(agent, client);
 		break;
 	case RELOADED:
 		look_reloaded(agent, client);
@@ -302,7 +346,7 @@ static int prepare(struct tk_agent *agent, int listener, struct client *clients,
 		set[i + 2] = (struct pollfd){.fd = clients[i].fd, .events = POLLIN};
 		if (clients[i].fd >= 0 && clients[i].out_sent < clients[i].out_length)
 			set[i + 2].events |= POLLOUT;
-		if (clients[i].fd >= 0 && clients[i].waiting == SETTLED)
+		if (clients[i].fd >= 0 && (clients[i].waiting == SETTLED || clients[i].waiting == WITHDRAWN))
 			timeout = LOOK_MS;
 	}
 	return timeout;

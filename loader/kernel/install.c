@@ -9,7 +9,6 @@
  * nobody has read since the grace period of the last switch.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/membarrier.h>
 #include <stdio.h>
 #include <stdlib.h>

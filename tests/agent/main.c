@@ -17,6 +17,7 @@
 #include "tests/agent/marks_test.h"
 #include "tests/agent/matrix.h"
 #include "tests/agent/rig.h"
+#include "tests/agent/withdraw_test.h"
 
 enum part {
 	ALL,
@@ -40,6 +41,7 @@ static void test_filesystem(const char *fs, enum part part)
 		if (part != DEFENCES)
 			work_tests(fs);
 		marks_tests(fs);
+		withdraw_tests(fs);
 		defence_tests(fs);
 		journal_tests(fs);
 		load_tests(fs);
