@@ -9,7 +9,7 @@
 
 #include "access.bpf.h"
 
-/* 1 since a member's child could not be noted in foreign_code: from then on nobody's integrity is known. */
+/* 1 since somebody's child could not be noted in foreign_code: from then on nobody's integrity is known. */
 __u32 tk_integrity_unknown;
 
 /* Has the process with this address space mapped code that is not root's alone? */

@@ -81,9 +81,8 @@ static __always_inline void tk_tell_loss(const struct tk_foreign_code *note, __u
 }
 
 /*
- * The running task, a member or not, is about to map code of this file.  0; -ENOMEM when a member's loss, or that of
- * the command, whom key_op may permit everything, could not be noted: then the mapping must not be made.  For others
- * that is no matter.
+ * The running task, a member or not, is about to map code of this file.  0; -ENOMEM when that could not be noted: then
+ * the mapping must not be made, because who is no member may become one by a reload.
  */
 TK_GLOBAL int tk_note_foreign(__u64 inode, __u64 dentry, bool member)
 {
@@ -97,11 +96,13 @@ TK_GLOBAL int tk_note_foreign(__u64 inode, __u64 dentry, bool member)
 		return 0;
 	tk_inode_read(&note.file, inode);
 	note.pid = bpf_get_current_pid_tgid() >> 32;
-	if (bpf_map_update_elem(&foreign_code, &mm, &note, BPF_ANY))
+	if (bpf_map_update_elem(&foreign_code, &mm, &note, BPF_ANY)) {
+		tk_count(TK_COUNT_FOREIGN_FULL);
 		result = -ENOMEM;
+	}
 	if (member)
 		tk_tell_loss(&note, dentry, now->generation, result);
-	return member || tk_runs_command(now) ? result : 0;
+	return result;
 }
 
 /* The child has what its parent has mapped.  It cannot be refused any more, so who cannot be noted spoils it for all. */
@@ -120,8 +121,10 @@ int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct 
 		return 0;
 	}
 	note = *noted;
-	if (bpf_map_update_elem(&foreign_code, &to, &note, BPF_ANY) && (tk_has_integrity() || tk_runs_command(tk_control_now())))
+	if (bpf_map_update_elem(&foreign_code, &to, &note, BPF_ANY)) {
+		tk_count(TK_COUNT_INTEGRITY_UNKNOWN);
 		*(volatile __u32 *)&tk_integrity_unknown = 1;
+	}
 	return 0;
 }
 

@@ -11,8 +11,10 @@
 #define TK_SCRATCH_BPF_H
 
 #include "access.bpf.h"
+#include "maps.bpf.h"
 
-#define TK_SCRATCH_PLACES 4 /* a CPU: hooks that preempt each other within microseconds */
+/* Each CPU.  A place is held for some microseconds: even of thousands of tasks that do nothing else, few are preempted then. */
+#define TK_SCRATCH_PLACES 64
 
 struct tk_scratch {
 	__u32 claimed;
@@ -36,6 +38,7 @@ static __always_inline struct tk_scratch *tk_scratch_claim(void)
 		if (room && !__sync_val_compare_and_swap(&room->claimed, 0, 1))
 			return room;
 	}
+	tk_count(TK_COUNT_NO_SCRATCH);
 	return 0;
 }
 

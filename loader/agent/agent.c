@@ -290,6 +290,7 @@ static void tick(struct tk_agent *agent)
 		tk_report(agent, "the watchdog was killed or stopped: opens will wait for ever should this agent hang; "
 				 "start the agent anew");
 	tk_withdraw_tick(agent);
+	tk_shortage_tick(agent);
 	tk_times_tick(agent);
 	tk_files_look(agent, false);
 	tk_watchdog_rest(); /* a new guard point may have much to recover */

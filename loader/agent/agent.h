@@ -15,6 +15,7 @@
  *	sweep.c		finds what still lies as plaintext
  *	programs.c	recognises the policy's programs again after an upgrade
  *	events.c	audit events as lines, with subject.c; log.c what went wrong
+ *	shortage.c	tells what the kernel programs run short of
  *	withdraw.c	guard points that a reload is about to take away
  *	control.c	the socket; status.c what it answers; client.c the other end
  *	watchdog.c	the guardian, a process that ends an agent that hangs
@@ -329,6 +330,9 @@ void tk_times_tick(struct tk_agent *agent);  /* each second: for what went wrong
 /* programs.c */
 void *tk_programs_thread(void *agent);
 void tk_programs_look(struct tk_agent *agent); /* another policy was taken over */
+
+/* shortage.c: by the main thread, each second */
+void tk_shortage_tick(struct tk_agent *agent);
 
 /* withdraw.c; guards: names, a JSON array of texts */
 struct cJSON;

@@ -156,6 +156,9 @@ int tk_kernel_poll_notices(struct tk_kernel *kernel, int timeout_ms, tk_notice_f
 typedef void (*tk_event_fn)(void *ctx, const struct tk_event *event);
 int tk_kernel_poll_events(struct tk_kernel *kernel, int timeout_ms, tk_event_fn fn, void *ctx);
 
+/* Counters of what the programs ran short of, each of which denied something: what, and the remedy.  NULL: no such. */
+const char *tk_shortage_name(enum tk_counter counter);
+const char *tk_shortage_text(enum tk_counter counter);
 int tk_kernel_counters(struct tk_kernel *kernel, uint64_t ret_counters[TK_COUNTER_COUNT]);
 
 /* ------------------------------------------------------------ places (no BPF involved) */

@@ -111,8 +111,34 @@ static void probe_ftrace(tk_finding_fn fn, void *ctx)
 	fn(ctx, &f);
 }
 
+/* What the programs in force have run short of. */
+static void probe_shortages(tk_finding_fn fn, void *ctx)
+{
+	static const enum tk_counter counters[] = { TK_COUNT_INTEGRITY_UNKNOWN, TK_COUNT_FOREIGN_FULL, TK_COUNT_NO_SCRATCH };
+	uint64_t counted[TK_COUNTER_COUNT];
+	struct tk_kernel *kernel;
+	int err;
+
+	if (tk_kernel_open(&kernel))
+		return; /* none are */
+	err = tk_kernel_counters(kernel, counted);
+	for (size_t i = 0; !err && i < sizeof(counters) / sizeof(*counters); i++) {
+		const char *remedy = tk_shortage_text(counters[i]);
+		struct tk_finding f = {
+			.check = tk_shortage_name(counters[i]),
+			.ok = !counted[counters[i]],
+			.remedy = remedy,
+		};
+
+		snprintf(f.found, sizeof(f.found), "%llu times", (unsigned long long)counted[counters[i]]);
+		fn(ctx, &f);
+	}
+	tk_kernel_close(kernel);
+}
+
 void tk_kernel_probe(tk_finding_fn fn, void *ctx)
 {
+	probe_shortages(fn, ctx);
 	probe_lsm(fn, ctx);
 	probe_bpffs(fn, ctx);
 	probe_ftrace(fn, ctx);

@@ -173,6 +173,24 @@ static int explain_refusal(int err, struct tk_why *ret_why)
 	return err;
 }
 
+#define FOREIGN_MOST (1u << 20)
+
+/*
+ * Places for notes of foreign code: every address space has a thread at least, and the machine has no more threads than
+ * that.  Twice, so that it is not full when an administrator raises the limit, or a note outlives its process.
+ */
+static unsigned int foreign_room(void)
+{
+	char line[32];
+	unsigned long threads = 0;
+
+	if (!tk_read_line("/proc/sys/kernel/threads-max", line, sizeof(line)))
+		threads = strtoul(line, NULL, 10);
+	if (!threads)
+		return TK_MAX_FOREIGN;
+	return 2 * threads < FOREIGN_MOST ? 2 * threads : FOREIGN_MOST;
+}
+
 /* Opens and loads the programs; attaches and pins nothing. */
 int tk_programs_load(struct takakrypt_bpf **ret_skeleton, struct tk_why *ret_why)
 {
@@ -185,6 +203,8 @@ int tk_programs_load(struct takakrypt_bpf **ret_skeleton, struct tk_why *ret_why
 		return err;
 	}
 	err = choose_programs(skeleton, ret_why);
+	if (!err)
+		bpf_map__set_max_entries(skeleton->maps.foreign_code, foreign_room());
 	if (!err) {
 		err = takakrypt_bpf__load(skeleton);
 		if (err)

@@ -21,7 +21,7 @@ done
 # shellcheck disable=SC2086
 ${CC:-gcc} -std=gnu17 -O2 -g -Wall -Wextra -Wno-unused-parameter -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
 	${SANITIZE:+-fsanitize=$SANITIZE} -I. -Ibuild -o "$out/agent_test" \
-	tests/agent/*.c loader/agent/*.c loader/policy/*.c loader/kernel/places.c crypto/*.c \
+	tests/agent/*.c loader/agent/*.c loader/policy/*.c loader/kernel/places.c loader/kernel/shortage.c crypto/*.c \
 	$wrap $(pkg-config --cflags --libs fuse3 p11-kit-1) -lcrypto -lcjson -lpthread
 [ -z "${TK_BUILD_ONLY:-}" ] || exit 0
 # Ten thousand crashes are too much to ask of a disk; what is durable is for the tests' own disk to say.

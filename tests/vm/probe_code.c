@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -98,6 +99,41 @@ static void code_then_read(char **a)
 	show_fd(must_open(a[2], O_RDONLY));
 }
 
+/* code-then-wait LIBRARY FLAG PATH: maps code of LIBRARY, waits for FLAG, then reads PATH. */
+static void code_then_wait(char **a)
+{
+	map_code(a[0], 0);
+	printf("mapped\n");
+	fflush(stdout);
+	await(a[1]);
+	show_fd(must_open(a[2], O_RDONLY));
+}
+
+/* code-crowd LIBRARY COUNT FLAG: maps code of LIBRARY and stays until FLAG appears, with so many children that do. */
+static void code_crowd(char **a)
+{
+	long count = number(a[1]);
+
+	if (setpgid(0, 0))
+		no_setup("setpgid");
+	map_code(a[0], 0);
+	for (long i = 0; i < count; i++) {
+		pid_t child = fork();
+
+		if (child < 0)
+			no_setup("the %ld. fork", i + 1);
+		if (!child)
+			pause(); /* hundreds that look around would take all there is of the processor */
+	}
+	printf("all there\n");
+	fflush(stdout);
+	await(a[2]);
+	signal(SIGTERM, SIG_IGN);
+	kill(0, SIGTERM);
+	for (long i = 0; i < count; i++)
+		wait(NULL);
+}
+
 /* code-then-attach LIBRARY PID: maps code of LIBRARY, then traces PID. */
 static void code_then_attach(char **a)
 {
@@ -124,6 +160,8 @@ static void process_vm_write(char **a)
 
 const struct operation code_operations[] = {
 	{"code-then-read", "mmap|mprotect|memfd|thread|fork|exec LIBRARY PATH", code_then_read},
+	{"code-then-wait", "LIBRARY FLAG PATH", code_then_wait},
+	{"code-crowd", "LIBRARY COUNT FLAG", code_crowd},
 	{"code-then-attach", "LIBRARY PID", code_then_attach},
 	{"process-vm-writev", "PID ADDRESS", process_vm_write},
 	{0},
