@@ -124,8 +124,8 @@ check-crash:	## the agent killed, starved or cut off at every step, as a table; 
 	tests/deps build test
 	tests/agent/run.sh --crash
 
-check-applications:	## databases, killed and cut off, as a table; APPS="sqlite:xfs …"
-	tests/deps build test
+check-applications:	## databases, git, LibreOffice, killed and cut off, as a table; APPS="sqlite:xfs …"
+	tests/deps build test apps
 	@$(MAKE) --no-print-directory tests $(B)/tests/power_disk
 	tests/apps/run $(APPS)
 

@@ -10,7 +10,7 @@
 export LC_ALL=C.UTF-8 TZ=UTC
 DISK=/mnt/$FS
 GUARD=$DISK/guarded
-OWNER='' PROGRAMS=() READERS=''
+OWNER='' PROGRAMS=() READERS='' INTRUDER='' SEALED=''
 chmod 777 "$CASE_DIR"
 mkdir -p -m 1777 "$CASE_DIR/tmp"
 
@@ -100,6 +100,6 @@ sealed() {
 
 # row WORK DISTURBANCE CHECK ACKNOWLEDGED: a row of the table, with what intruder and sealed have found.
 row() { echo "row|$APP|$FS|$1|$2|$3|$4|${INTRUDER:--}|${SEALED:--}"; }
-# outcome COMMAND...: what a check of the application itself has to say; fails if it fails.
+# went WORDS: them, if all that was stated since begin_round holds; fit for a row.
 went() { if [ "$FAILED_BEFORE" = "$(grep -c '^not ok' "$CASE_DIR/.statements")" ]; then echo "$1"; else echo "FAILED"; fi; }
 begin_round() { FAILED_BEFORE=$(grep -c '^not ok' "$CASE_DIR/.statements"); }
