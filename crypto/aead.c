@@ -175,6 +175,32 @@ int tk_hkdf_expand(const uint8_t key[32], const char *label, uint8_t ret_key[32]
 	return 0;
 }
 
+int tk_fscrypt_identifier(const uint8_t key[TK_SHIELD_KEY], uint8_t ret_identifier[TK_SHIELD_ID])
+{
+	static const char info[] = "fscrypt\0\1"; /* 8 bytes and the context, without another terminator */
+	__attribute__((cleanup(kdf_freep))) EVP_KDF_CTX *ctx = NULL;
+	int mode = EVP_KDF_HKDF_MODE_EXTRACT_AND_EXPAND;
+	OSSL_PARAM params[] = {
+		OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode),
+		OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *)"SHA512", 0),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *)key, TK_SHIELD_KEY),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *)info, sizeof(info) - 1),
+		OSSL_PARAM_construct_end(),
+	};
+	uint8_t identifier[TK_SHIELD_ID];
+
+	pthread_once(&fetch_once, fetch);
+	if (!kdf_hkdf)
+		return -EOPNOTSUPP;
+	ctx = EVP_KDF_CTX_new(kdf_hkdf);
+	if (!ctx)
+		return failed(-ENOMEM);
+	if (EVP_KDF_derive(ctx, identifier, sizeof(identifier), params) != 1)
+		return failed(-ELIBBAD);
+	memcpy(ret_identifier, identifier, sizeof(identifier));
+	return 0;
+}
+
 static int wrap_new(const uint8_t kek[TK_KEK_SIZE], bool wrap, EVP_CIPHER_CTX **ret_ctx)
 {
 	EVP_CIPHER_CTX *ctx;

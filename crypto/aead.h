@@ -39,6 +39,9 @@ int tk_aead_finish_open(struct tk_aead *aead, const uint8_t tag[TK_TAG_SIZE]);
 /* RFC 5869, the expand step alone; the label is used without its terminator. */
 int tk_hkdf_expand(const uint8_t key[32], const char *label, uint8_t ret_key[32]);
 
+/* The name the kernel gives an fscrypt master key: HKDF-SHA512 of it (fs/crypto/hkdf.c, HKDF_CONTEXT_KEY_IDENTIFIER). */
+int tk_fscrypt_identifier(const uint8_t key[TK_SHIELD_KEY], uint8_t ret_identifier[TK_SHIELD_ID]);
+
 /* RFC 3394 with the default IV. */
 int tk_key_wrap(const uint8_t kek[TK_KEK_SIZE], const uint8_t key[32], uint8_t ret_wrapped[TK_WRAPPED_SIZE]);
 int tk_key_unwrap(const uint8_t kek[TK_KEK_SIZE], const uint8_t wrapped[TK_WRAPPED_SIZE],

@@ -208,6 +208,21 @@ int tk_keyring_get(const struct tk_keyring *ring, const char *key_id, uint32_t v
 	return r;
 }
 
+int tk_keyring_version_after(const struct tk_keyring *ring, const char *key_id, uint32_t version,
+			     uint32_t *ret_version)
+{
+	struct tk_keyring *locked = read_lock(ring);
+	const struct tk_key *key = *find(locked, key_id);
+	size_t i = 0;
+
+	while (key && i < key->n && key->keks[i].version <= version)
+		i++;
+	if (key && i < key->n)
+		*ret_version = key->keks[i].version;
+	pthread_rwlock_unlock(&locked->lock);
+	return key && i < key->n ? 0 : -TK_E_NO_KEY;
+}
+
 /*
  * Wraps or unwraps.  With a key that is here under the ring's lock, which spares another copy of it; a
  * provider may take its time, and so works without.

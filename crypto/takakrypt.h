@@ -192,6 +192,23 @@ int tk_keyring_wrap(const struct tk_keyring *ring, const char *key_id, uint32_t 
 		    uint8_t ret_wrapped[40]);
 int tk_keyring_unwrap(const struct tk_keyring *ring, const char *key_id, uint32_t version,
 		      const uint8_t wrapped[40], uint8_t ret_key[32]);
+/* The lowest version above this one (0: the lowest of all).  -TK_E_NO_KEY: there is none. */
+int tk_keyring_version_after(const struct tk_keyring *ring, const char *key_id, uint32_t version,
+			     uint32_t *ret_version);
+/*
+ * The master key of an fscrypt policy, and the name the kernel knows it by, from one version of a policy key: two
+ * HKDF-SHA256-Expand of it (RFC 5869) that nothing else uses, 64 bytes because kernels before 5.16 want as many
+ * for AES-256-XTS.  It depends on nothing else, so nothing that could get lost has to be kept beside the key:
+ * which version a directory is under its policy tells, which names the key.
+ */
+#define TK_SHIELD_KEY 64
+#define TK_SHIELD_ID 16
+/* version 0: the current one.  The caller wipes.  -TK_E_NO_KEY; -EOPNOTSUPP: it is in a token. */
+int tk_shield_derive(const struct tk_keyring *ring, const char *key_id, uint32_t version,
+		     uint8_t ret_key[TK_SHIELD_KEY], uint8_t ret_identifier[TK_SHIELD_ID]);
+/* The same of whichever version that has this name.  -TK_E_WRONG_KEY: none has. */
+int tk_shield_find(const struct tk_keyring *ring, const char *key_id, const uint8_t identifier[TK_SHIELD_ID],
+		   uint8_t ret_key[TK_SHIELD_KEY], uint32_t *ret_version);
 /* The key in a text of one of the two forms of a key file.  -EINVAL. */
 int tk_key_parse(const void *text, size_t len, uint8_t ret_kek[TK_KEK_SIZE]);
 void tk_wipe(void *p, size_t len);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/fanotify.h>
 
+#include "loader/agent/shield.h"
 #include "loader/cmd.h"
 #include "loader/kernel/probe.h"
 #include "loader/prepare.h"
@@ -78,6 +79,8 @@ static void try_fanotify(struct findings *all)
 	found(all, &f);
 }
 
+static void try_shield(struct findings *all, const char *path);
+
 static void try_directory(struct findings *all, const char *path)
 {
 	bool can[TK_ABILITY_COUNT] = {};
@@ -102,6 +105,25 @@ static void try_directory(struct findings *all, const char *path)
 		snprintf(f.found, sizeof(f.found), "%s%s", can[i] ? "" : "no ", tk_ability_name(i));
 		found(all, &f);
 	}
+	try_shield(all, path);
+}
+
+static void try_shield(struct findings *all, const char *path)
+{
+	_cleanup_close_ int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	uint8_t identifier[TK_SHIELD_ID];
+	int err = directory < 0 ? -errno : tk_shield_of(directory, identifier);
+	struct tk_finding f = {
+		.check = path,
+		.ok = !err || err == -ENODATA,
+		.remedy = "on ext4: unmount it, `tune2fs -O encrypt DEVICE`, mount it again; others cannot",
+	};
+
+	snprintf(f.found, sizeof(f.found), "%s",
+		 !err		   ? "has an fscrypt policy: a shield, or another program's"
+		 : err == -ENODATA ? "can have a shield (fscrypt)"
+				   : "cannot have a shield (fscrypt)");
+	found(all, &f);
 }
 
 static int try_argument(struct findings *all, const char *path)

@@ -20,6 +20,7 @@
 #include "loader/cmd.h"
 #include "loader/options.h"
 #include "loader/prepare.h"
+#include "loader/shields.h"
 #include "loader/util.h"
 
 #define AGENT_LOG TK_RUN_DIR "/agent.log"
@@ -177,6 +178,7 @@ static int load(const char *path, bool with_agent, unsigned int watchdog, bool j
 		return code;
 	err = tk_kernel_load(&kernel, &why);
 	if (err) {
+		tk_shields_lower("load", prepared.compiled, prepared.places);
 		tk_prepared_free(&prepared);
 		return kernel_failed(path, err, &why);
 	}
@@ -199,6 +201,7 @@ static int load(const char *path, bool with_agent, unsigned int watchdog, bool j
 	} else {
 		tk_kernel_unload();
 		unlink(TK_POLICY_FILE);
+		tk_shields_lower("load", prepared.compiled, prepared.places);
 	}
 	tk_prepared_free(&prepared);
 	return code;

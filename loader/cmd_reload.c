@@ -11,8 +11,9 @@
 
 #include "loader/agent/client.h"
 #include "loader/cmd.h"
-#include "loader/prepare.h"
 #include "loader/options.h"
+#include "loader/prepare.h"
+#include "loader/shields.h"
 #include "loader/util.h"
 
 static const char help[] =
@@ -153,6 +154,8 @@ static int swap(struct tk_kernel *kernel, const char *path, bool force)
 	struct tk_control now;
 	int err, code = tk_prepare("reload", path, &prepared);
 
+	if (code == TK_EXIT_DONE)
+		code = tk_shields_kept("reload", TK_POLICY_FILE, prepared.compiled, prepared.places);
 	if (code == TK_EXIT_DONE && !force)
 		code = withdraw(kernel, path, prepared.places);
 	if (code != TK_EXIT_DONE) {

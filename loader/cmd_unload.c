@@ -14,8 +14,9 @@
 
 #include "loader/agent/client.h"
 #include "loader/cmd.h"
-#include "loader/prepare.h"
 #include "loader/options.h"
+#include "loader/prepare.h"
+#include "loader/shields.h"
 #include "loader/util.h"
 
 static const char help[] =
@@ -127,6 +128,23 @@ static int stop_agent(bool force)
 	return TK_EXIT_DONE;
 }
 
+/* After the last file was sealed, and when the agent, who has directories open, has ended. */
+static int lower_shields(void)
+{
+	struct tk_compiled *compiled = NULL;
+	struct tk_places *places = NULL;
+	int code, err = tk_shields_policy(TK_POLICY_FILE, &compiled, &places);
+
+	if (err == -ENOENT)
+		return TK_EXIT_DONE; /* half loaded: nothing was raised */
+	if (err)
+		return tk_fail_err("unload: take the keys of shields from the kernel", TK_POLICY_FILE, err);
+	code = tk_shields_lower("unload", compiled, places);
+	tk_places_free(places);
+	tk_compiled_free(compiled);
+	return code;
+}
+
 int cmd_unload(int argc, char **argv)
 {
 	bool force = false;
@@ -146,7 +164,8 @@ int cmd_unload(int argc, char **argv)
 	err = tk_kernel_unload();
 	if (err)
 		return tk_fail_err("unload: unpin", TK_BPFFS_DIR, err);
+	c = lower_shields();
 	unlink(TK_POLICY_FILE);
 	printf("unloaded: nothing is guarded any more\n");
-	return TK_EXIT_DONE;
+	return c;
 }

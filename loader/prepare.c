@@ -23,6 +23,7 @@
 #include "loader/cmd.h"
 #include "loader/prepare.h"
 #include "loader/problems.h"
+#include "loader/shields.h"
 #include "loader/util.h"
 
 int tk_need_root(const char *verb)
@@ -227,7 +228,9 @@ static int check_mounts(const char *verb, const struct tk_places *places)
 	return code;
 }
 
-static int check_keys(const char *verb, const struct tk_compiled *compiled)
+/* And, with them, the shields: before the filesystems are tried, as nothing can be made in a directory whose key is not
+ * there. */
+static int check_keys(const char *verb, const struct tk_compiled *compiled, const struct tk_places *places)
 {
 	_cleanup_keyring_ struct tk_keyring *ring = NULL;
 	int err = tk_keyring_new(&ring);
@@ -249,7 +252,7 @@ static int check_keys(const char *verb, const struct tk_compiled *compiled)
 		return tk_fail(verb, on, why ? why : tk_strerror(err),
 			       err == -ENOENT ? "`takakrypt-bpf key generate` makes a key" : tk_advice(err));
 	}
-	return TK_EXIT_DONE;
+	return tk_shields_raise(verb, compiled, places, ring);
 }
 
 static int compile(const char *verb, const char *path, struct tk_prepared *prepared)
@@ -270,18 +273,21 @@ static int compile(const char *verb, const char *path, struct tk_prepared *prepa
 
 int tk_prepare(const char *verb, const char *path, struct tk_prepared *ret_prepared)
 {
+	bool loaded = !access(TK_BPFFS_DIR, F_OK); /* then the kernel has keys that are in use */
 	struct tk_prepared prepared = {};
 	int code = compile(verb, path, &prepared);
 
 	if (code == TK_EXIT_DONE)
 		code = check_units(verb, path, prepared.compiled);
 	if (code == TK_EXIT_DONE)
-		code = check_keys(verb, prepared.compiled);
+		code = check_keys(verb, prepared.compiled, prepared.places);
 	if (code == TK_EXIT_DONE)
 		code = check_places(verb, prepared.places);
 	if (code == TK_EXIT_DONE)
 		code = check_mounts(verb, prepared.places);
 	if (code != TK_EXIT_DONE) {
+		if (!loaded && prepared.places)
+			tk_shields_lower(verb, prepared.compiled, prepared.places);
 		tk_prepared_free(&prepared);
 		return code;
 	}

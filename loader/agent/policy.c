@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "loader/agent/agent.h"
+#include "loader/agent/shield.h"
 
 static void spots_free(struct tk_spots *spots)
 {
@@ -100,6 +101,23 @@ static void recipe_fill(const struct tk_compiled *compiled, uint32_t spec, struc
 	snprintf(recipe->key_id, sizeof(recipe->key_id), "%s", compiled->keys[encryption->key].id);
 }
 
+/* A guard point without the shield that its policy wants stays closed. */
+static int spot_mount(struct tk_agent *agent, const struct tk_compiled *compiled, struct tk_spot *spot,
+		      struct tk_mounts *mounts)
+{
+	const char *why = NULL;
+
+	if (compiled->guards[spot->spec].shield) {
+		int err = tk_shield_raise(agent->keys, spot->recipe.key_id, spot->path, &why);
+
+		if (err) {
+			snprintf(spot->trouble, sizeof(spot->trouble), "no shield: %s", why);
+			return err;
+		}
+	}
+	return tk_mounts_add(agent, spot, mounts);
+}
+
 static void spot_fill(struct tk_agent *agent, const struct tk_compiled *compiled,
 		      const struct tk_place *place, struct tk_spot *old, struct tk_mounts *mounts,
 		      struct tk_spot *spot)
@@ -114,7 +132,7 @@ static void spot_fill(struct tk_agent *agent, const struct tk_compiled *compiled
 		spot->mounted = true;
 		spot->marked = old->marked;
 	}
-	if (!spot->mounted && tk_mounts_add(agent, spot, mounts))
+	if (!spot->mounted && spot_mount(agent, compiled, spot, mounts))
 		tk_report(agent, "%s: guard point %s: %s", spot->path, spot->recipe.guard, spot->trouble);
 }
 
@@ -427,7 +445,7 @@ void tk_policy_appear(struct tk_agent *agent)
 		struct tk_spot *spot = &agent->now.items[i];
 
 		next_id = spot->id >= next_id ? spot->id + 1 : next_id;
-		if (spot->mounted || !tk_mounts_add(agent, spot, &mounts))
+		if (spot->mounted || !spot_mount(agent, agent->compiled, spot, &mounts))
 			fresh |= !spot->marked;
 	}
 	tk_mountinfo_free(&mounts); /* those it has made may lie below what follows */

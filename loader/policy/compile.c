@@ -236,6 +236,7 @@ static void compile_keys_and_guards(struct tk_report *report, const struct tk_mo
 			.path = copy(report, guard->path),
 			.policy = guard->policy,
 			.mode = guard->mode,
+			.shield = guard->shield,
 		};
 	}
 }

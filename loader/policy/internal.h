@@ -244,6 +244,7 @@ struct tk_model_guard {
 	const char *name, *path;
 	uint32_t policy; /* UINT32_MAX: unknown */
 	enum tk_mode mode;
+	bool shield;
 };
 
 /* What holds where the text says nothing else. */

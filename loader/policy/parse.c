@@ -141,6 +141,37 @@ static enum tk_mode parse_mode(struct tk_report *report, const struct tk_place *
 	return TK_ENFORCE;
 }
 
+/*
+ * The shield's key is derived from the policy's, by `load` and by the agent alike: so it must be one that both can
+ * read, and that is given away at all.
+ */
+static bool parse_shield(struct tk_report *report, const struct tk_model *model, const struct tk_place *at,
+			 const char *shield, uint32_t policy)
+{
+	const struct tk_model_key *key;
+
+	if (strcmp(shield, "fscrypt")) {
+		tk_error(report, at, "no shield \"%s\" (expected \"fscrypt\")", TK_SHOW(shield));
+		return false;
+	}
+	if (policy == UINT32_MAX)
+		return false; /* said already */
+	if (!model->policies[policy].key_name) {
+		tk_error(report, at, "\"shield\" with the policy \"%s\", which has no key: nothing is encrypted",
+			 TK_SHOW(model->policies[policy].name));
+		return false;
+	}
+	if (model->policies[policy].key == UINT32_MAX)
+		return false;
+	key = &model->keys[model->policies[policy].key];
+	if (key->provider == TK_PROVIDER_FILE || key->provider == TK_PROVIDER_COMMAND)
+		return true;
+	tk_error(report, at, "\"shield\" wants a key that \"load\" can read (provider \"file\" or \"command\"): "
+			     "\"%s\" is of provider \"%s\"",
+		 TK_SHOW(key->id), tk_provider_name(key->provider));
+	return false;
+}
+
 static void parse_guard(struct tk_report *report, struct tk_model *model, const struct tk_place *at,
 			const cJSON *object)
 {
@@ -148,16 +179,16 @@ static void parse_guard(struct tk_report *report, struct tk_model *model, const 
 		{"name", cJSON_String, TK_REQUIRED},
 		{"path", cJSON_String, TK_REQUIRED},
 		{"policy", cJSON_String, TK_REQUIRED},
-		{"mode", cJSON_String, TK_OPTIONAL},
+		{"mode", cJSON_String, TK_OPTIONAL},   {"shield", cJSON_String, TK_OPTIONAL},
 	};
 	struct tk_model_guard *guard = TK_APPEND(report, model->guards, model->guard_count);
-	const cJSON *items[4];
+	const cJSON *items[5];
 
 	if (!guard)
 		return;
 	guard->policy = UINT32_MAX;
 	guard->mode = model->level->mode;
-	if (!tk_json_fields(report, at, object, fields, 4, items))
+	if (!tk_json_fields(report, at, object, fields, 5, items))
 		return;
 	if (items[0] && tk_check_name(report, TK_AT_KEY(at, "name"), items[0]->valuestring))
 		guard->name = items[0]->valuestring;
@@ -168,6 +199,9 @@ static void parse_guard(struct tk_report *report, struct tk_model *model, const 
 			parse_policy_name(report, model, TK_AT_KEY(at, "policy"), items[2]->valuestring);
 	if (items[3])
 		guard->mode = parse_mode(report, TK_AT_KEY(at, "mode"), items[3]->valuestring);
+	if (items[4])
+		guard->shield = parse_shield(report, model, TK_AT_KEY(at, "shield"), items[4]->valuestring,
+					     guard->policy);
 }
 
 static void parse_guards(struct tk_report *report, struct tk_model *model, const cJSON *guards)

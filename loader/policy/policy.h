@@ -53,6 +53,7 @@ struct tk_guard_spec {
 	char *path; /* absolute, may hold globs */
 	uint32_t policy;
 	enum tk_mode mode;
+	bool shield; /* its directory has an fscrypt policy, under a key derived from the policy's */
 };
 
 /* One alternative of a process set, with the sets it belongs to. */

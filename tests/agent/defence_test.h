@@ -16,5 +16,7 @@ void load_tests(const char *fs);
 void token_tests(const char *fs);
 /* An agent that is stopped or hangs. */
 void watchdog_tests(const char *fs);
+/* A guard point that fscrypt shields. */
+void shield_tests(const char *fs);
 
 #endif

@@ -3,7 +3,7 @@
  * tests/agent/main.c - which of the agent's tests are run, on which filesystems.  As root:
  *	agent_test [PART] [FILESYSTEM...]
  * Without a part all but --crash, --crash-sample and --watchdog.  --quick crashes nothing, --defences does
- * nothing but that, --crash is the crash matrix.
+ * nothing but that, --shield a part of it, --crash is the crash matrix.
  * The same program is the agent, for the tests to start.
  */
 #include <stdio.h>
@@ -23,17 +23,21 @@ enum part {
 	ALL,
 	QUICK,
 	DEFENCES,
+	SHIELD,
 	CRASH,
 	CRASH_SAMPLE,
 	WATCHDOG,
 	PARTS,
 };
-static const char *const part_names[PARTS] = {"",	 "--quick",	   "--defences",
+static const char *const part_names[PARTS] = {"",	 "--quick",	   "--defences", "--shield",
 					      "--crash", "--crash-sample", "--watchdog"};
 
 static void test_filesystem(const char *fs, enum part part)
 {
 	switch (part) {
+	case SHIELD:
+		shield_tests(fs);
+		break;
 	case WATCHDOG:
 		watchdog_tests(fs);
 		break;
@@ -46,6 +50,7 @@ static void test_filesystem(const char *fs, enum part part)
 		journal_tests(fs);
 		load_tests(fs);
 		token_tests(fs);
+		shield_tests(fs);
 		if (part == ALL)
 			crash_tests(fs);
 	}

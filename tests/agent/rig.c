@@ -61,7 +61,7 @@ static void put(const char *path, const char *text, mode_t mode)
 
 void rig_policy(const struct rig *rig)
 {
-	char text[1024], path[128], path2[128];
+	char text[1200], path[128], path2[128];
 
 	snprintf(path2, sizeof(path2), "%s/key2", rig->dir);
 	put(path2, "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f\n", 0600);
@@ -75,9 +75,9 @@ void rig_policy(const struct rig *rig)
 		"[{\"actions\": [\"all_ops\"], \"effects\": [\"permit\", \"apply_key\"]}]},\n"
 		"\"q\": {\"key\": \"k2\", \"algorithm\": \"aes-256-gcm\", \"chunk_size\": 65536, \"rules\":\n"
 		"[{\"actions\": [\"all_ops\"], \"effects\": [\"permit\", \"apply_key\"]}]}},\n"
-		"\"guard_points\": [{\"name\": \"g\", \"path\": \"%s\", \"policy\": \"p\"},\n"
+		"\"guard_points\": [{\"name\": \"g\", \"path\": \"%s\", \"policy\": \"p\"%s},\n"
 		"{\"name\": \"h\", \"path\": \"%s\", \"policy\": \"q\"}]}\n",
-		path, path2, rig->guard, rig->other);
+		path, path2, rig->guard, rig->shield ? ", \"shield\": \"fscrypt\"" : "", rig->other);
 	snprintf(path, sizeof(path), "%s/policy.json", rig->dir);
 	put(path, text, 0600);
 }
@@ -160,7 +160,8 @@ bool rig_up(struct rig *rig, const char *fs, unsigned int megabytes)
 	if (!make_dir(rig, fs))
 		return false;
 	snprintf(image, sizeof(image), "%s/image", rig->dir);
-	return run("truncate -s %uM %s && mkfs.%s -q %s >/dev/null 2>&1", megabytes, image, fs, image) &&
+	return run("truncate -s %uM %s && mkfs.%s -q %s %s >/dev/null 2>&1", megabytes, image, fs,
+		   strcmp(fs, "ext4") ? "" : "-O encrypt", image) &&
 	       rig_mount(rig, image) && share(rig);
 }
 

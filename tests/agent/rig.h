@@ -22,6 +22,7 @@ struct rig {
 	char guard[128]; /* the guard point */
 	char other[128]; /* another one, under another key */
 	char control[96];
+	bool shield; /* of guard, in the policy */
 	int below; /* the filesystem's root, where opens reach no mark */
 	struct fake_shared *shared;
 	pid_t agent;
