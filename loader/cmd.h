@@ -31,6 +31,7 @@ int cmd_doctor(int argc, char **argv);
 int cmd_events(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_settle(int argc, char **argv);
+int cmd_shield(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_learn(int argc, char **argv);
 int cmd_load(int argc, char **argv);

@@ -34,6 +34,7 @@ static const struct verb {
 	{"verify", "authenticate every byte of encrypted files", cmd_verify},
 	{"rekey", "put encrypted files under another version of their key", cmd_rekey},
 	{"inspect", "show what encrypted files say about themselves; needs no key", cmd_inspect},
+	{"shield", "put a guard point's tree under fscrypt", cmd_shield},
 	{"key", "make, list, rotate and retire keys", cmd_key},
 };
 

@@ -6,6 +6,7 @@
 #include "loader/shields.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +14,8 @@
 #include "loader/agent/shield.h"
 #include "loader/kernel/kernel.h"
 #include "loader/util.h"
+
+#define PLACE ".takakrypt-shield-"
 
 static const char *remedy(int err)
 {
@@ -30,6 +33,25 @@ static const char *remedy(int err)
 	}
 }
 
+int tk_shields_place(const char *path, char *ret_place)
+{
+	const char *slash = strrchr(path, '/');
+	int n;
+
+	if (strlen(slash + 1) > NAME_MAX - strlen(PLACE))
+		return -ENAMETOOLONG;
+	n = snprintf(ret_place, PATH_MAX, "%.*s/" PLACE "%s", (int)(slash - path), path, slash + 1);
+	return n >= PATH_MAX - 8 ? -ENAMETOOLONG : 0;
+}
+
+/* Then the guard point's tree may be the copy or the old one, and what is written to it now could be lost. */
+static bool half_done(const char *path)
+{
+	char place[PATH_MAX];
+
+	return !tk_shields_place(path, place) && !access(place, F_OK);
+}
+
 int tk_shields_raise(const char *verb, const struct tk_compiled *compiled, const struct tk_places *places,
 		     const struct tk_keyring *ring)
 {
@@ -40,6 +62,9 @@ int tk_shields_raise(const char *verb, const struct tk_compiled *compiled, const
 
 		if (!guard->shield)
 			continue;
+		if (half_done(places->items[i].path))
+			return tk_fail(verb, places->items[i].path, "setting up its shield was broken off",
+				       "start `takakrypt-bpf shield` again");
 		err = tk_shield_raise(ring, compiled->keys[compiled->encryption[guard->policy].key].id,
 				      places->items[i].path, &why);
 		if (err)

@@ -11,6 +11,9 @@
 
 struct tk_places;
 
+/* Where `shield` works, beside the guard point: PATH_MAX bytes, with room for a short name below.  -ENAMETOOLONG. */
+int tk_shields_place(const char *path, char *ret_place);
+
 /* Gives the kernel the keys; empty directories are set up.  On failure tk_shields_lower() takes back what was done. */
 int tk_shields_raise(const char *verb, const struct tk_compiled *compiled, const struct tk_places *places,
 		     const struct tk_keyring *ring);
