@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * crypto/shield.c - the keys of fscrypt policies, derived from policy keys.  The kernel is given them elsewhere.
+ * crypto/shield.c - the keys of fscrypt policies, derived from policy keys.  The kernel is given them
+ * elsewhere.
  */
 #include "crypto/aead.h"
 #include "crypto/internal.h"

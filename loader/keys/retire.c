@@ -5,6 +5,7 @@
  */
 #include "loader/agent/agent.h"
 #include "loader/agent/client.h"
+#include "loader/agent/shield.h"
 #include "loader/cmd.h"
 #include "loader/keys/verbs.h"
 #include "loader/keys/files.h"
@@ -256,6 +257,22 @@ static int make_durable(struct job *job, int code)
 	return code;
 }
 
+/* Is the file in a directory whose shield was derived from this version?  1, 0, -errno. */
+static int is_shielded_by(struct job *job, int fd)
+{
+	uint8_t its[TK_SHIELD_ID] = {}, ours[TK_SHIELD_ID], key[TK_SHIELD_KEY];
+	const struct tk_keyring *ring;
+	int err = tk_shield_of(fd, its);
+
+	if (err)
+		return err == -ENODATA || err == -EOPNOTSUPP || err == -EMEDIUMTYPE ? 0 : err;
+	if (tk_keysource_ring(&job->keys, "shield", 0, &ring))
+		return -ENOKEY; /* told */
+	err = tk_shield_derive(ring, "shield", 0, key, ours);
+	tk_wipe(key, sizeof(key));
+	return err ? err : !memcmp(its, ours, sizeof(ours));
+}
+
 static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_progress progress,
 				    void *progress_ctx, uint64_t *ret_bytes)
 {
@@ -274,6 +291,12 @@ static enum tk_tree_result one_file(void *ctx, const struct tk_tree_file *f, tk_
 	err = note_filesystem(job, st.st_dev, fd);
 	if (err < 0)
 		return cannot_tell(job, f->path, err);
+	err = is_shielded_by(job, fd);
+	if (err < 0)
+		return cannot_tell(job, f->path, err);
+	if (err)
+		return needed(job, f->path, "its guard point's shield needs this version",
+			      "keep it: a shield stays under the version it was set up with");
 	if (tk_tree_magic(fd) == 0) {
 		if (job->agent && st.st_size && in_guard_point(job, f->path))
 			return needed(job, f->path, "the agent shows it to this command as plaintext",

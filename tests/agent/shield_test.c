@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * tests/agent/shield_test.c - an open file of a shielded guard point does not lie on the disk in the clear, and that
- * of another one does: the whole disk is searched.  And the agent finds the key again, whatever happened.
+ * tests/agent/shield_test.c - an open file of a shielded guard point does not lie on the disk in the clear,
+ * and that of another one does: the whole disk is searched.  And the agent finds the key again, whatever
+ * happened.
  */
 #include "tests/agent/defence_test.h"
 
@@ -121,7 +122,8 @@ static void test_recovery(struct rig *rig)
 	check(rig_mount(rig, image), "mounted again");
 	check(!key_is_there(rig), "a mount knows no key");
 	check(agent_start(rig, NULL), "an agent that recovers");
-	check(WAIT_FOR(is_taka(rig, "a")) && agent_settle(rig) && no_records(rig), "it has sealed what was open");
+	check(WAIT_FOR(is_taka(rig, "a")) && agent_settle(rig) && no_records(rig),
+	      "it has sealed what was open");
 	check(!compare(rig, in(rig, "a"), SIZE, 13) && agent_settle(rig), "with what was durable");
 	check(on_disk(rig, 13) == 0, "never in the clear");
 }
@@ -133,7 +135,8 @@ static void test_lower(struct rig *rig)
 	check(agent_stop(rig), "stops");
 	umount2(rig->guard, 0);
 	held = openat(rig->below, "shielded/a", O_RDONLY | O_CLOEXEC);
-	check(held >= 0 && tk_shield_lower(rig->guard) == -EBUSY, "a file that is open keeps its key, and it is said");
+	check(held >= 0 && tk_shield_lower(rig->guard) == -EBUSY,
+	      "a file that is open keeps its key, and it is said");
 	close(held);
 	check(!tk_shield_lower(rig->guard) && !key_is_there(rig), "without the key not even names are there");
 	check(!tk_shield_lower(rig->guard), "twice is as good as once");
@@ -160,7 +163,8 @@ static void test_refused(struct rig *rig)
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	check(tk_shield_of(fd, identifier) == -ENODATA, "and as it was");
 	close(fd);
-	check(tk_shield_raise(ring, "k1", "/proc", &why) == -EOPNOTSUPP, "no such filesystem: refused (%s)", why);
+	check(tk_shield_raise(ring, "k1", "/proc", &why) == -EOPNOTSUPP, "no such filesystem: refused (%s)",
+	      why);
 
 	/* Rotation: the version that it was set up with is found among others. */
 	for (size_t i = 0; i < sizeof(key); i++)
@@ -168,7 +172,8 @@ static void test_refused(struct rig *rig)
 	check(!tk_keyring_add(ring, "k1", 7, key) && !tk_shield_raise(ring, "k1", rig->guard, &why) &&
 		      key_is_there(rig),
 	      "a key with another version beside it: raised");
-	check(!tk_shield_lower(rig->guard) && !tk_keyring_add(ring, "k1", 9, (const uint8_t[TK_KEK_SIZE]){2}) &&
+	check(!tk_shield_lower(rig->guard) &&
+		      !tk_keyring_add(ring, "k1", 9, (const uint8_t[TK_KEK_SIZE]){2}) &&
 		      !tk_shield_raise(ring, "k1", rig->guard, &why) && key_is_there(rig),
 	      "a key that was rotated: raised");
 	tk_keyring_free(ring);
@@ -177,7 +182,8 @@ static void test_refused(struct rig *rig)
 	check(agent_start(rig, NULL), "an agent with a tree");
 	fd = open(in(rig, "file"), O_RDONLY | O_CLOEXEC);
 	check(!is_taka(rig, "file"), "it does not touch the tree");
-	check(rig->shared->watched[rig->shared->place_count - 1] == TK_WATCH_NONE, "and lets nobody in there");
+	check(rig->shared->watched[rig->shared->place_count - 1] == TK_WATCH_NONE,
+	      "and lets nobody in there");
 	close(fd);
 	check(agent_stop(rig), "and stops");
 }

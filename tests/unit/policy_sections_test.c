@@ -21,6 +21,16 @@ static const struct fault guards[] = {
 	 "/guard_points/0/mode: no mode \"off\" (expected \"enforce\", \"monitor\" or \"learn\")"},
 	{GUARD("{'name': 'g', 'path': '/g', 'policy': 'p', 'mode': true}"),
 	 "/guard_points/0/mode: expected a string, found true"},
+	{GUARD("{'name': 'g', 'path': '/g', 'policy': 'p', 'shield': true}"),
+	 "/guard_points/0/shield: expected a string, found true"},
+	{GUARD("{'name': 'g', 'path': '/g', 'policy': 'p', 'shield': 'luks'}"),
+	 "/guard_points/0/shield: no shield \"luks\" (expected \"fscrypt\")"},
+	{GUARD("{'name': 'g', 'path': '/g', 'policy': 'p', 'shield': 'fscrypt'}"),
+	 "/guard_points/0/shield: \"shield\" with the policy \"p\", which has no key: nothing is encrypted"},
+	{"{'version': 1, 'keys': {'k': {'provider': 'credential', 'name': 'c'}}, 'policies': {'p': {'key': 'k', 'rules': "
+	 "[{" DO "}]}}, 'guard_points': [{'name': 'g', 'path': '/g', 'policy': 'p', 'shield': 'fscrypt'}]}",
+	 "/guard_points/0/shield: \"shield\" wants a key that \"load\" can read (provider \"file\" or \"command\"): \"k\" is "
+	 "of provider \"credential\""},
 	{GUARD("{'name': 'g', 'path': '/g', 'policy': 'p', 'polcy': 'p'}"),
 	 "/guard_points/0/polcy: unknown key (did you mean \"policy\"?)"},
 	{GUARD("{'name': 'g', 'path': '/g', 'policy': 'p', 'name': 'h'}"),

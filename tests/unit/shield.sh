@@ -19,7 +19,8 @@ refuses() { # LABEL WORDS COMMAND...
 	elif grep -q "$words" "$work/err"; then ok "$label"; else no "$label: $words"; fi
 }
 [ "$(id -u)" = 0 ] || { echo "not ok root is needed"; exit 1; }
-work=$(mktemp -d /tmp/tk-shield.XXXXXX)
+# In memory where that is possible: the command flushes what it has copied.
+work=$(mktemp -d -p "$([ -d /dev/shm ] && echo /dev/shm || echo /tmp)" tk-shield.XXXXXX)
 chmod 755 "$work"
 mnt=$work/mnt guard=$work/mnt/guard
 leave() {
@@ -31,7 +32,8 @@ mkdir "$mnt"
 truncate -s 64M "$work/image"
 mkfs.ext4 -q -O encrypt "$work/image" && mount -o loop "$work/image" "$mnt" || { echo "not ok a filesystem"; exit 1; }
 chmod 755 "$mnt"
-"$tk" key generate "$work/key" > "$work/out" || exit 1
+mkdir -m 700 "$work/key" && mkdir "$work/beside" && "$tk" key generate "$work/key/1" > "$work/out" || exit 1
+cp -a "$work/key" "$work/key.first"
 policy() { # FILE SHIELD
 	cat > "$1" <<-END
 	{ "version": 1, "keys": { "k": { "provider": "file", "path": "$work/key" } },
@@ -71,8 +73,8 @@ manifest() { # TREE
 }
 # With the key, which the command takes away again at its end: `raised TREE` lets the tests look.
 encrypted() { lsattr -d "$1" | grep -q '^[^ ]*E'; }
-raise() { python3 tests/unit/shield_key.py "$work/key" "$mnt" add > "$work/out"; }
-lower() { python3 tests/unit/shield_key.py "$work/key" "$mnt" remove > "$work/out"; }
+raise() { python3 tests/unit/shield_key.py "$work/key/1" "$mnt" add > "$work/out"; }
+lower() { python3 tests/unit/shield_key.py "$work/key/1" "$mnt" remove > "$work/out"; }
 same_as() { # MANIFEST TREE
 	local status
 	raise && manifest "$2" > "$work/now"
@@ -110,12 +112,20 @@ is "nothing is left beside it" test ! -e "$mnt/.takakrypt-shield-guard"
 is "without the key its names are not there" test ! -e "$guard/dir"
 is "set up again: nothing to do" shield
 
+# The version that it was set up with is needed for ever, also when no file's header says so.
+is "the key is rotated" "$tk" key rotate "$work/key"
+raise
+refuses "its first version is needed" "shield needs this version" "$tk" key retire --version 1 "$work/key" "$guard"
+lower
+is "a tree beside it does not need it" "$tk" key retire --version 1 "$work/key" "$work/beside"
+rm -rf "$work/key" && cp -a "$work/key.first" "$work/key"
+
 # Killed at the entry of each call that changes something: afterwards the tree is there whole, and the next run ends it.
 killed() { # CALL NUMBER
 	local at="killed at $1 number $2" status=0
 	make_tree
 	manifest "$guard" > "$work/before"
-	strace -o "$work/trace" -e trace="$1" -e inject="$1":signal=KILL:when="$2" "$tk" shield "$work/policy.json" g > "$work/out" 2> "$work/err" || status=$?
+	{ strace -o "$work/trace" -e trace="$1" -e inject="$1":signal=KILL:when="$2" "$tk" shield "$work/policy.json" g || status=$?; } > "$work/out" 2> "$work/err"
 	[ $status = 137 ] || return 1 # it makes no more of them
 	points=$((points + 1))
 	is "$at: the tree is whole" same_as "$work/before" "$guard"
@@ -131,7 +141,7 @@ is "killed at $points points" test "$points" -ge 10
 
 make_tree
 manifest "$guard" > "$work/before"
-strace -o "$work/trace" -e trace=syncfs -e inject=syncfs:signal=KILL "$tk" shield "$work/policy.json" g > "$work/out" 2> "$work/err"
+{ strace -o "$work/trace" -e trace=syncfs -e inject=syncfs:signal=KILL "$tk" shield "$work/policy.json" g; } > "$work/out" 2> "$work/err"
 is "killed: a copy lies beside it" test -d "$mnt/.takakrypt-shield-guard/tree"
 is "--undo" shield --undo
 is "leaves nothing" test ! -e "$mnt/.takakrypt-shield-guard"
