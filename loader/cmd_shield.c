@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
@@ -21,7 +20,8 @@
 #include "loader/kernel/kernel.h"
 #include "loader/prepare.h"
 #include "loader/shields.h"
-#include "loader/treecopy.h"
+#include "loader/trees/copy.h"
+#include "loader/options.h"
 #include "loader/util.h"
 
 static const char verb[] = "shield";
@@ -318,26 +318,12 @@ static int run(const char *policy, const char *guard, bool undo)
 
 int cmd_shield(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "undo", no_argument, NULL, 'u' },
-		{ "help", no_argument, NULL, 'h' },
-		{},
-	};
 	bool undo = false;
-	int c;
+	const struct tk_option options[] = {{"undo", .flag = &undo}, {}};
+	int code = tk_options(verb, help, options, argc, argv);
 
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		switch (c) {
-		case 'u':
-			undo = true;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return TK_EXIT_DONE;
-		default:
-			return tk_usage_getopt(verb, argv, c);
-		}
-	}
+	if (code != TK_GO_ON)
+		return code;
 	if (argc - optind != 2)
 		return tk_usage(verb, "a policy and a guard point are expected");
 	if (tk_need_root(verb) || tk_policy_lock(verb))

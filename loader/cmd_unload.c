@@ -164,8 +164,8 @@ int cmd_unload(int argc, char **argv)
 	err = tk_kernel_unload();
 	if (err)
 		return tk_fail_err("unload: unpin", TK_BPFFS_DIR, err);
-	c = lower_shields();
+	err = lower_shields();
 	unlink(TK_POLICY_FILE);
 	printf("unloaded: nothing is guarded any more\n");
-	return c;
+	return err;
 }

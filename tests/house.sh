@@ -21,7 +21,7 @@ rule "crypto/ includes only itself" "$(includes crypto '"(crypto/)?(takakrypt|ae
 rule "loader/policy/ includes bpf/abi.h, crypto's library and itself" "$(includes loader/policy '"(bpf/abi\.h|crypto/takakrypt\.h|loader/policy/|[a-z]+\.h")')"
 rule "loader/study/ includes bpf/abi.h, the verdict, policy, what prints and itself" "$(includes loader/study '"(bpf/(abi|decide)\.h|loader/(cmd|options|util|problems)\.h|loader/(policy|study)/)')"
 rule "loader/trees/ includes what prints, crypto's library, the agent's door and itself" "$(includes loader/trees '"(crypto/takakrypt\.h|loader/(cmd|options|util)\.h|loader/agent/(agent|client)\.h|loader/trees/)')"
-rule "loader/keys/ includes what prints, crypto's library, policy, trees, the agent's door and itself" "$(includes loader/keys '"(crypto/takakrypt\.h|loader/(cmd|options|util|problems)\.h|loader/(policy|trees|keys)/|loader/agent/(agent|client)\.h)')"
+rule "loader/keys/ includes what prints, crypto's library, policy, trees, the agent's door and itself" "$(includes loader/keys '"(crypto/takakrypt\.h|loader/(cmd|options|util|problems)\.h|loader/(policy|trees|keys)/|loader/agent/(agent|client|shield)\.h)')"
 rule "loader/kernel/ includes skeletons, policy and itself" "$(includes loader/kernel '"(bpf/abi\.h|takakrypt\.skel\.h|loader/(kernel|policy)/)')"
 rule "loader/agent/ includes crypto, kernel, policy and itself" "$(includes loader/agent '"(bpf/abi\.h|crypto/takakrypt\.h|loader/(agent|kernel|policy)/|[a-z]+\.h")')"
 rule "only crypto/aead.c includes OpenSSL" "$(grep -rlE '#include <openssl/' --include='*.[ch]' . | grep -v '^./build/' | grep -vx './crypto/aead.c')"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * loader/treecopy.h - a tree and a second one that shall be the same, for `shield`.  What fails is told, naming the
+ * loader/trees/copy.h - a tree and a second one that shall be the same, for `shield`.  What fails is told, naming the
  * file; TK_EXIT_DONE or TK_EXIT_FAILED.
  */
-#ifndef TK_LOADER_TREECOPY_H
-#define TK_LOADER_TREECOPY_H
+#ifndef TK_TREES_COPY_H
+#define TK_TREES_COPY_H
 
 #include <stdint.h>
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * loader/treecopy.c - walks a tree and holds another one against it.  Copying is cp's business, which knows how;
+ * loader/trees/copy.c - walks a tree and holds another one against it.  Copying is cp's business, which knows how;
  * that it was done right is this file's, which trusts it in nothing.
  *
  * The walk changes into the directories (fts without FTS_NOCHDIR), which then are what it found: people may own
  * directories below, and put links there.  The copy is looked at by path from its own root, where only root gets.
  */
-#include "loader/treecopy.h"
+#include "loader/trees/copy.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +25,7 @@
 #include <sys/xattr.h>
 
 #include "loader/cmd.h"
-#include "loader/lease.h"
+#include "loader/trees/lease.h"
 #include "loader/util.h"
 
 #define PIECE (1 << 20)
