@@ -104,7 +104,7 @@ $(B)/tests/power_disk: tests/apps/power_disk.c tests/agent/disk.c tests/agent/di
 	@echo "  TEST  $@"
 	$(Q)$(CC) $(TK_CFLAGS) $(CFLAGS) -o $@ $(filter %.c,$^) $(shell pkg-config --cflags --libs fuse3)
 
-.PHONY: tests deps check check-kernels check-crash check-applications demo fuzz bench-crypto bench-files bench-scale install clean help vmlinux.h
+.PHONY: tests deps check check-kernels check-crash check-applications check-races check-limits demo fuzz bench-crypto bench-files bench-scale install clean help vmlinux.h
 tests: $(BIN) $(UNIT) $(SANITIZED) $(B)/tests/probe $(B)/tests/token_shim.so $(if $(DIFF_SRC),$(B)/tests/differential)
 
 deps:
@@ -128,6 +128,14 @@ check-applications:	## databases, git, LibreOffice, killed and cut off, as a tab
 	tests/deps build test apps
 	@$(MAKE) --no-print-directory tests $(B)/tests/power_disk
 	tests/apps/run $(APPS)
+
+check-races:	## many processes at the same few files, killed beside their agents, for two minutes; TK_SECONDS, TK_SEED
+	tests/deps build test
+	tests/agent/run.sh --races
+
+check-limits:	## ten thousand files open at once, opens by the second, no descriptors, no room; with figures
+	tests/deps build test
+	tests/agent/run.sh --limits
 
 demo:	## the main job as a transcript, here or in a throw-away VM
 	tests/deps build test

@@ -27,6 +27,7 @@
 #endif
 
 #define EVENTS_AT_ONCE 64
+#define TELL_AGAIN_MS 10000
 #define ALIVE_MS 1000 /* a sign of life though nothing is opened */
 
 /*
@@ -200,6 +201,18 @@ static void handle(struct tk_agent *agent, const struct fanotify_event_metadata 
 	tk_files_open(agent, opener);
 }
 
+/* The kernel has denied this event, as it could make no descriptor for it.  Told once in a while. */
+static void out_of_descriptors(struct tk_agent *agent, int err)
+{
+	static uint64_t next;
+
+	if (tk_now_ms() < next)
+		return;
+	next = tk_now_ms() + TELL_AGAIN_MS;
+	tk_report(agent, "opens are refused: %s; each file that is open takes the agent a descriptor (raise %s)",
+		  tk_strerror(-err), err == EMFILE ? "LimitNOFILE= of its service, or fs.nr_open" : "fs.file-max");
+}
+
 void *tk_fanotify_thread(void *arg)
 {
 	static _Alignas(struct fanotify_event_metadata) char
@@ -218,6 +231,8 @@ void *tk_fanotify_thread(void *arg)
 			/* Any other error is of one event (KERNEL.md 2), which the kernel has denied. */
 			if (n < 0 && errno == EAGAIN)
 				poll(&ready, 1, ALIVE_MS);
+			else if (n < 0 && (errno == EMFILE || errno == ENFILE))
+				out_of_descriptors(agent, errno);
 			continue;
 		}
 		for (; FAN_EVENT_OK(event, n); event = FAN_EVENT_NEXT(event, n))

@@ -18,5 +18,7 @@ void token_tests(const char *fs);
 void watchdog_tests(const char *fs);
 /* A guard point that fscrypt shields. */
 void shield_tests(const char *fs);
+/* So many files at once, so many seconds of opens. */
+void limits_tests(const char *fs, unsigned int files, unsigned int seconds);
 
 #endif

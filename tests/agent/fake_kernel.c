@@ -272,8 +272,10 @@ int tk_kernel_set_state(struct tk_kernel *kernel, const struct tk_inode *inode, 
 		return -EBUSY;
 	if (state == TK_SEALING && !file->raw && busy(kernel, file))
 		return -EBUSY;
-	if (state == TK_UNSEALING)
+	if (state == TK_UNSEALING) {
 		note_times(kernel, file);
+		file->touched = false;
+	}
 	file->state = state;
 	kernel->shared->seals += state == TK_SEALING;
 	if (state == TK_SEALING || state == TK_UNSEALING)
@@ -301,7 +303,7 @@ int tk_kernel_counts(struct tk_kernel *kernel, const struct tk_inode *inode,
 		counts.raw = file->raw;
 		counts.plain = !counts.raw && busy(kernel, file);
 		note_times(kernel, &before);
-		counts.written = before.mtime != file->mtime || before.mtime_ns != file->mtime_ns;
+		counts.written = file->touched || before.mtime != file->mtime || before.mtime_ns != file->mtime_ns;
 	}
 	*ret_counts = counts;
 	return 0;
@@ -400,7 +402,9 @@ int tk_kernel_poll_notices(struct tk_kernel *kernel, int timeout_ms, tk_notice_f
 		struct fake_file *file = &shared->files[i];
 		struct tk_notice notice = {.type = TK_NOTICE_CLOSED, .inode = file->inode};
 
-		if ((file->state == TK_OPEN || file->state == TK_OPEN_READ) && !busy_now(kernel, file))
+		if ((file->state != TK_OPEN && file->state != TK_OPEN_READ) || busy_now(kernel, file))
+			continue;
+		for (long times = shared->bad_notices ? random() % 4 / 2 * (1 + random() % 2) : 1; times; times--)
 			fn(ctx, &notice);
 	}
 	return 0;

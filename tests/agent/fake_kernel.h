@@ -12,7 +12,7 @@
 
 #include "bpf/abi.h"
 
-#define FAKE_FILES 4096
+#define FAKE_FILES 16384
 #define FAKE_PLACES 16
 #define FAKE_RAW_UID 65534 /* opens by this user get the raw view */
 
@@ -22,6 +22,8 @@ struct fake_file {
 	_Atomic uint32_t raw;	 /* the agent counts up, tests count down when they close */
 	int64_t mtime, mtime_ns; /* at UNSEALING: whether it was written to */
 	uint64_t size;
+	_Atomic bool
+		touched; /* a test says that it writes: times alone cannot tell, at four milliseconds each */
 	uint32_t handle_bytes;
 	int32_t handle_type;
 	uint8_t handle[128];
@@ -76,6 +78,7 @@ struct fake_shared {
 	_Atomic uint32_t at_gate;   /* how many do */
 	_Atomic uint32_t seals;	    /* changes to SEALING so far */
 	_Atomic uint64_t written;   /* bytes the agent has written so far */
+	_Atomic bool bad_notices;   /* of closes: half are lost, and some come twice */
 	_Atomic uint32_t hang;	    /* enum fake_hang */
 	_Atomic uint32_t hanging;   /* threads that do */
 	struct fake_fault fault;

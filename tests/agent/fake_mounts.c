@@ -87,14 +87,21 @@ int tk_kernel_is_narrow(struct tk_kernel *kernel, int fd)
 	if (tk_mount_id(fd, "", &id))
 		return -EBADF;
 	proc = opendir("/proc");
-	while (proc && (entry = readdir(proc))) {
+	if (!proc)
+		return -errno;
+	while ( (entry = readdir(proc))) {
 		const struct tk_mount *mount;
 		struct tk_mounts mounts = {};
 		char path[300];
 
 		snprintf(path, sizeof(path), "/proc/%s/mountinfo", entry->d_name);
-		if (!isdigit((unsigned char)entry->d_name[0]) || tk_mountinfo_read(path, &mounts))
+		if (!isdigit((unsigned char)entry->d_name[0]))
 			continue;
+		if (tk_mountinfo_read(path, &mounts)) {
+			if (errno == EMFILE)
+				narrow = -EMFILE; /* unless it is found elsewhere */
+			continue;
+		}
 		mount = tk_mountinfo_find(&mounts, id);
 		if (mount)
 			narrow = watch_of(mount->root) != TK_WATCH_NONE;
@@ -102,7 +109,6 @@ int tk_kernel_is_narrow(struct tk_kernel *kernel, int fd)
 		if (mount)
 			break;
 	}
-	if (proc)
-		closedir(proc);
+	closedir(proc);
 	return narrow;
 }

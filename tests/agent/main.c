@@ -2,8 +2,8 @@
 /*
  * tests/agent/main.c - which of the agent's tests are run, on which filesystems.  As root:
  *	agent_test [PART] [FILESYSTEM...]
- * Without a part all but --crash, --crash-sample and --watchdog.  --quick crashes nothing, --defences does
- * nothing but that, --shield a part of it, --crash is the crash matrix.
+ * Without a part all on one filesystem after the other.  --quick crashes nothing, --defences does nothing but
+ * that, --shield a part of it.  --crash is the crash matrix, --races many processes at the same files; with -sample, a little of it.
  * The same program is the agent, for the tests to start.
  */
 #include <stdio.h>
@@ -16,6 +16,7 @@
 #include "tests/agent/defence_test.h"
 #include "tests/agent/marks_test.h"
 #include "tests/agent/matrix.h"
+#include "tests/agent/races.h"
 #include "tests/agent/rig.h"
 #include "tests/agent/withdraw_test.h"
 
@@ -27,10 +28,15 @@ enum part {
 	CRASH,
 	CRASH_SAMPLE,
 	WATCHDOG,
+	RACES,
+	RACES_SAMPLE,
+	LIMITS,
+	LIMITS_SAMPLE,
 	PARTS,
 };
-static const char *const part_names[PARTS] = {"",	 "--quick",	   "--defences", "--shield",
-					      "--crash", "--crash-sample", "--watchdog"};
+static const char *const part_names[PARTS] = {
+	"",	      "--quick", "--defences",	   "--shield",  "--crash",  "--crash-sample",
+	"--watchdog", "--races", "--races-sample", "--limits", "--limits-sample"};
 
 static void test_filesystem(const char *fs, enum part part)
 {
@@ -40,6 +46,12 @@ static void test_filesystem(const char *fs, enum part part)
 		break;
 	case WATCHDOG:
 		watchdog_tests(fs);
+		break;
+	case LIMITS:
+		limits_tests(fs, 10000, 30);
+		break;
+	case LIMITS_SAMPLE:
+		limits_tests(fs, 300, 3);
 		break;
 	default:
 		if (part != DEFENCES)
@@ -97,6 +109,8 @@ int main(int argc, char **argv)
 	}
 	if (part == CRASH || part == CRASH_SAMPLE)
 		check(crash_matrix(fs, count, part == CRASH ? &whole : &sample), "the crash matrix");
+	else if (part == RACES || part == RACES_SAMPLE)
+		race_tests(fs, count, part == RACES ? 120 : 10);
 	else
 		for (size_t i = 0; i < count; i++)
 			test_filesystem(fs[i], part);

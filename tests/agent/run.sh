@@ -26,6 +26,6 @@ ${CC:-gcc} -std=gnu17 -O2 -g -Wall -Wextra -Wno-unused-parameter -D_GNU_SOURCE -
 [ -z "${TK_BUILD_ONLY:-}" ] || exit 0
 # Ten thousand crashes are too much to ask of a disk; what is durable is for the tests' own disk to say.
 case ${1:-} in
---crash*) [ ! -d /dev/shm ] || export TMPDIR=/dev/shm ;;
+--crash* | --races* | --limits*) [ ! -d /dev/shm ] || export TMPDIR=/dev/shm ;;
 esac
 exec "$out/agent_test" "$@"
