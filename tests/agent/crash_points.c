@@ -136,6 +136,9 @@ PLAIN(int, renameat2, DOES_IO | NEEDS_ROOM | NEEDS_MEMORY,
 PLAIN(int, fsetxattr, DOES_IO | NEEDS_ROOM, (int a, const char *b, const void *c, size_t d, int e),
       (a, b, c, d, e))
 
+PLAIN(int, linkat, DOES_IO | NEEDS_ROOM | NEEDS_MEMORY,
+      (int a, const char *b, int c, const char *d, int flags), (a, b, c, d, flags))
+
 #define MEMORY(name, params, args)                          \
 	void *__real_##name params;                         \
 	void *__wrap_##name params;                         \

@@ -32,11 +32,12 @@ enum part {
 	RACES_SAMPLE,
 	LIMITS,
 	LIMITS_SAMPLE,
+	REKEY,
 	PARTS,
 };
 static const char *const part_names[PARTS] = {
-	"",	      "--quick", "--defences",	   "--shield",  "--crash",  "--crash-sample",
-	"--watchdog", "--races", "--races-sample", "--limits", "--limits-sample"};
+	"",	   "--quick",	     "--defences", "--shield",   "--crash",	      "--crash-sample", "--watchdog",
+	"--races", "--races-sample", "--limits",   "--limits-sample", "--rekey"};
 
 static void test_filesystem(const char *fs, enum part part)
 {
@@ -81,7 +82,8 @@ int main(int argc, char **argv)
 {
 	static const char *const all[] = {"ext4", "xfs", "btrfs"};
 	static const struct extent whole = {.faults = 8, .kills = 16, .cuts = 2, .large = true},
-				   sample = {.faults = 400, .kills = 300, .cuts = 150};
+				   sample = {.faults = 400, .kills = 300, .cuts = 150},
+				   rekey = {.faults = 16, .cuts = 4, .large = true, .only_rekey = true};
 	const char *const *fs = all;
 	enum part part = ALL;
 	size_t count = 3;
@@ -107,8 +109,12 @@ int main(int argc, char **argv)
 		fs = (const char *const *)argv + 1;
 		count = (size_t)argc - 1;
 	}
-	if (part == CRASH || part == CRASH_SAMPLE)
-		check(crash_matrix(fs, count, part == CRASH ? &whole : &sample), "the crash matrix");
+	if (part == CRASH || part == CRASH_SAMPLE || part == REKEY)
+		check(crash_matrix(fs, count,
+				   part == CRASH   ? &whole
+				   : part == REKEY ? &rekey
+						   : &sample),
+		      "the crash matrix");
 	else if (part == RACES || part == RACES_SAMPLE)
 		race_tests(fs, count, part == RACES ? 120 : 10);
 	else

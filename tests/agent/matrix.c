@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TALLIES 16 /* of a filesystem */
+#define TALLIES 24 /* of a filesystem */
 
 const size_t matrix_sizes[] = {0, 1, 4095, 4096, 65535, 65536, 65537, 300 << 10, 40 << 20};
 const size_t matrix_size_count = sizeof(matrix_sizes) / sizeof(*matrix_sizes);
@@ -71,9 +71,12 @@ bool chosen(unsigned int one_in, const char *fs, unsigned int a, unsigned int b,
 static void on_filesystem(const char *fs, const struct extent *extent)
 {
 	passed = failed = 0;
-	fault_matrix(fs, extent);
-	if (!getenv("TK_POINT"))
+	if (!extent->only_rekey)
+		fault_matrix(fs, extent);
+	if (!extent->only_rekey && !getenv("TK_POINT"))
 		power_matrix(fs, extent);
+	if (!getenv("TK_POINT"))
+		rekey_matrix(fs, extent);
 	column->passed = passed;
 	column->failed = failed;
 	fflush(stdout);

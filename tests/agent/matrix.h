@@ -24,6 +24,7 @@ extern const size_t matrix_size_count;
 struct extent {
 	unsigned int faults, kills, cuts;
 	bool large; /* sizes beyond a mebibyte as well */
+	bool only_rekey;
 };
 
 /* The one of that fault; fault is static text. */
@@ -32,9 +33,10 @@ void tally_found(struct tally *tally, const struct work *work, enum found found,
 /* Whether this point is among those that are tried; the same ones each time. */
 bool chosen(unsigned int one_in, const char *fs, unsigned int a, unsigned int b, unsigned int c);
 
-/* fault_test.c, power_test.c */
+/* fault_test.c, power_test.c, rekey_test.c */
 void fault_matrix(const char *fs, const struct extent *extent);
 void power_matrix(const char *fs, const struct extent *extent);
+void rekey_matrix(const char *fs, const struct extent *extent);
 
 /* The filesystems side by side.  False when anything was wrong, or nothing was tried. */
 bool crash_matrix(const char *const *fs, size_t count, const struct extent *extent);

@@ -14,14 +14,15 @@ if [ "$(id -u)" != 0 ]; then
 fi
 # Calls that change something go through tests/agent/crash_points.c, which can let the agent die there.
 wrap=
-for name in fsync fdatasync ftruncate64 futimens renameat2 unlinkat fsetxattr ioctl open64 openat64 pread64 pwrite64 \
+for name in fsync fdatasync ftruncate64 futimens renameat2 unlinkat linkat fsetxattr ioctl open64 openat64 pread64 pwrite64 \
 	fallocate64 open_by_handle_at malloc calloc realloc clock_gettime fstatat64 sysconf send fanotify_mark; do
 	wrap="$wrap -Wl,--wrap=$name"
 done
 # shellcheck disable=SC2086
 ${CC:-gcc} -std=gnu17 -O2 -g -Wall -Wextra -Wno-unused-parameter -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
 	${SANITIZE:+-fsanitize=$SANITIZE} -I. -Ibuild -o "$out/agent_test" \
-	tests/agent/*.c loader/agent/*.c loader/policy/*.c loader/kernel/places.c loader/kernel/shortage.c crypto/*.c \
+	tests/agent/*.c loader/{cmd_rekey,options,util}.c loader/keys/{files,source}.c loader/trees/{lease,replace,tree,unfinished}.c \
+	loader/agent/*.c loader/policy/*.c loader/kernel/{places,shortage}.c crypto/*.c \
 	$wrap $(pkg-config --cflags --libs fuse3 p11-kit-1) -lcrypto -lcjson -lpthread
 [ -z "${TK_BUILD_ONLY:-}" ] || exit 0
 # Ten thousand crashes are too much to ask of a disk; what is durable is for the tests' own disk to say.
