@@ -124,7 +124,7 @@ check-crash:	## the agent killed, starved or cut off at every step, as a table; 
 	tests/deps build test
 	tests/agent/run.sh --crash
 
-check-applications:	## databases, git, LibreOffice, killed and cut off, as a table; APPS="sqlite:xfs …"
+check-applications:	## databases, git, a build, LibreOffice, nginx, killed and cut off, as a table; APPS="nginx:ext4 …"
 	tests/deps build test apps
 	@$(MAKE) --no-print-directory tests $(B)/tests/power_disk
 	tests/apps/run $(APPS)
