@@ -7,8 +7,10 @@
 #                   client          array: reads SQL and ends with the first error
 #                   SCHEMA BEGIN    the two tables; what begins a transaction
 #                   extra ID        statements beside the transfers, or nothing
-#                   own_checks      by the database's own tools, while it runs; OWN_CHECKS names them
+#                   own_checks      by the database's own tools, while it runs; OWN_CHECKS names them, AT_REST
+#                                   what stop_server looks at besides, or nothing
 
+AT_REST=''
 ACCOUNTS=60
 CLIENTS=3
 NOTE=$(printf 'topsecret %.0s' {1..40})
@@ -129,7 +131,7 @@ work() {
 	intruder
 	stop_server
 	sealed
-	row "$(acknowledged | wc -l) transfers in all" "orderly end" "$(went "$OWN_CHECKS ok")" "$KEPT"
+	row "$(acknowledged | wc -l) transfers in all" "orderly end" "$(went "$OWN_CHECKS${AT_REST:+, $AT_REST} ok")" "$KEPT"
 }
 
 # Servers, then agents, are killed while transfers are made.

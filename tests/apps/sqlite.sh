@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# SQLite with a write-ahead log: several processes, no server.
+# SQLite with a write-ahead log: several processes, no server.  With synchronous=off a power cut takes away what was
+# acknowledged: so was this test seen to fail.
 . tests/apps/database.sh
 OWNER=1001 PROGRAMS=(/usr/bin/sqlite3) KILLED='all sqlite3' TRANSFERS=180
 as 1001
