@@ -186,10 +186,12 @@ static void look(const struct subject *subject, struct tally *tally, int status,
 	tally->found[found]++;
 	check(!is_fault(found), "%s: %s: %s: %s of %zu bytes: %s", fs, tally->fault, where, what,
 	      subject->size, found_names[found]);
-	/* Only a kill may leave something, and of that all is whole. */
-	if (!check(left == 0 || (left > 0 && status == 128 && subject->reencrypt),
-		   "%s: %s: %s: %s of %zu bytes: what is left beside it (%d)", fs, tally->fault, where, what,
-		   subject->size, left))
+	/* Only a kill may leave something, or a disk that does not let it be removed, which is said; it is
+	 * whole. */
+	if (!check(left == 0 || (left > 0 && status && subject->reencrypt &&
+				 (status == 128 || strstr(tally->fault, "EIO"))),
+		   "%s: %s: %s: %s of %zu bytes ended with %d: what is left beside it (%d)", fs, tally->fault,
+		   where, what, subject->size, status, left))
 		tally->left++;
 	if (!check(run(subject, false) == 0 && look_at(subject, path_of(subject), true) == CHANGED &&
 			   clear_left(subject) == 0,
