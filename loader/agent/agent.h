@@ -179,6 +179,8 @@ struct tk_file {
 	/* Under agent->lock. */
 	struct tk_opener *arrivals; /* newest first */
 	struct tk_recipe recipe;
+	struct tk_recipe next_recipe; /* if `renewed` */
+	bool renewed;
 	bool queued, running;
 	bool wanted;   /* somebody asked for a turn while one was running */
 	bool plain;    /* plaintext was found in it: seal it */

@@ -144,8 +144,9 @@ static int get_locked(struct tk_agent *agent, struct tk_volume *volume, const st
 		pthread_mutex_unlock(&agent->lock);
 		err = -EBUSY;
 	} else {
-		if (!file->running) /* the worker reads it; the next opener brings the new one again */
-			file->recipe = *recipe;
+		/* While the worker reads it a new one waits: who has brought it is served by it, in the next turn. */
+		file->renewed = file->running;
+		*(file->running ? &file->next_recipe : &file->recipe) = *recipe;
 		*ret_file = file;
 	}
 	tk_file_free(fresh);

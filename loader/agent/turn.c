@@ -124,6 +124,9 @@ static void take_arrivals(struct tk_agent *agent, struct tk_file *file)
 		TK_HOLD(&agent->lock);
 		arrivals = file->arrivals;
 		file->arrivals = NULL;
+		if (file->renewed)
+			file->recipe = file->next_recipe;
+		file->renewed = false;
 	}
 	while (arrivals) {
 		struct tk_opener *opener = arrivals;

@@ -74,7 +74,7 @@ size_t tk_withdraw_left(struct tk_agent *agent, const cJSON *guards)
 	for (size_t i = 0; i < TK_TABLE_SIZE; i++)
 		for (const struct tk_file *file = agent->table[i]; file; file = file->hash_next)
 			left += is_named(guards, file->recipe.guard) &&
-				(file->running || file->queued || file->arrivals || file->plain || file->has_record ||
-				 file->state != TK_SEALED);
+				(file->running || file->queued || file->arrivals || file->waiting || file->plain ||
+				 file->has_record || file->state != TK_SEALED);
 	return left;
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/xattr.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "loader/agent/agent.h"
@@ -361,6 +362,65 @@ static void test_key_health(struct rig *rig)
 	check(reload(rig), "%s: a key's health: back to files", rig->fs);
 }
 
+/* ---------------------------------------------------------------- another policy meanwhile */
+
+/* Guard point g by policy "p" or "q", whose key is the other one. */
+static bool guard_by(const struct rig *rig, char policy)
+{
+	char path[160], text[2048] = "", *at;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/policy.json", rig->dir);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	at = fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 ? strstr(text, "\"name\": \"g\"") : NULL;
+	at = at ? strstr(at, "\"policy\": \"") : NULL;
+	if (at && pwrite(fd, &policy, 1, at - text + (off_t)strlen("\"policy\": \"")) != 1)
+		at = NULL;
+	close(fd);
+	return at && reload(rig);
+}
+
+static bool waits_in_kernel(pid_t pid)
+{
+	char path[48], line[256] = "", *state;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, line, sizeof(line) - 1) <= 0)
+		*line = '\0';
+	close(fd);
+	state = strrchr(line, ')');
+	return state && state[2] == 'D';
+}
+
+/*
+ * Who comes by a new policy while the file has a turn by the former one is served by his own: it stays open for him,
+ * and is sealed under his key, or he could not open it again.
+ */
+static void test_policy_meanwhile(struct rig *rig)
+{
+	int fd, status = -1;
+	pid_t pid;
+
+	check(sealed_new(rig, "m", 9), "%s: m", rig->fs);
+	fd = open(in(rig, "m"), O_RDWR | O_CLOEXEC);
+	check(fd >= 0 && overwrite(fd, 10), "%s: m is written", rig->fs);
+	rig->shared->gate = SIZE;
+	close(fd);
+	check(WAIT_FOR(rig->shared->at_gate == 1), "%s: m is about to be sealed", rig->fs);
+	check(guard_by(rig, 'q'), "%s: another key from now on", rig->fs);
+	pid = fork();
+	if (!pid)
+		_exit(open(in(rig, "m"), O_RDONLY | O_CLOEXEC) < 0 ? errno : 0);
+	check(WAIT_FOR(waits_in_kernel(pid)), "%s: somebody opens it", rig->fs);
+	rig->shared->gate = 0;
+	check(waitpid(pid, &status, 0) == pid && !status, "%s: it is open (%d)", rig->fs, status);
+	check(agent_settle(rig) && is_taka(rig, "m") && !compare(rig, in(rig, "m"), SIZE, 10),
+	      "%s: sealed under the new key", rig->fs);
+	check(agent_settle(rig) && !unlink(in(rig, "m")) && guard_by(rig, 'p'), "%s: back to the former key", rig->fs);
+}
+
 void defence_tests(const char *fs)
 {
 	struct rig rig;
@@ -373,6 +433,7 @@ void defence_tests(const char *fs)
 		test_capability(&rig);
 		test_capability_crash(&rig);
 		test_other_key(&rig);
+		test_policy_meanwhile(&rig);
 		test_key_health(&rig);
 		check(!rig.shared->undecided, "%s: every open was understood", fs);
 		check(agent_stop(&rig), "%s: defences: stops in order", fs);
