@@ -17,7 +17,7 @@ TK_LIBS  := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
 TK_CFLAGS += -DTK_ABI=0x$(shell sed 's;/\*.*\*/;;; /\/\*/,/\*\//d; s/[[:space:]]\{1,\}/ /g' bpf/abi.h bpf/maps.bpf.h | \
 	sha256sum | cut -c1-8)u
 BPF_CFLAGS := -std=gnu17 -O2 -g -mcpu=v3 -target bpf -D__TARGET_ARCH_x86 -Wall -Wextra -Werror \
-	-Wno-unused-parameter -Wno-missing-declarations -I. -Ibpf -I/usr/include/$(shell $(CC) -print-multiarch)
+	-Wno-unused-parameter -Wno-missing-declarations -I. -Ibpf -I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
 
 CRYPTO_SRC := $(wildcard crypto/*.c)
 LIB_SRC    := $(CRYPTO_SRC) $(wildcard loader/policy/*.c loader/kernel/*.c loader/agent/*.c)

@@ -31,7 +31,7 @@
 #define MAX_ARGS 16
 
 static const struct operation *const tables[] = {data_operations, name_operations, other_operations,
-					       exe_operations, code_operations};
+					       exe_operations, code_operations, load_operations};
 
 static _Noreturn void leave(enum outcome how)
 {

@@ -47,6 +47,6 @@ struct operation {
 };
 
 extern const struct operation data_operations[], name_operations[], other_operations[], exe_operations[],
-	code_operations[];
+	code_operations[], load_operations[];
 
 #endif
