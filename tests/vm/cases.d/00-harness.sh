@@ -1,6 +1,6 @@
 # The harness itself: does the VM have what cases rely on, and does a denial count as one?
 # disks: ext4 xfs btrfs
-# timeout: 120
+# timeout: 600
 
 check "BPF security programs are active" grep -qw bpf /sys/kernel/security/lsm
 check "BPF file system" test -d /sys/fs/bpf

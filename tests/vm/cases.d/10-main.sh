@@ -3,7 +3,7 @@
 # program works on plaintext; everybody else is refused; on the disk lies ciphertext, and stays
 # there after the end. Also what `load` and `unload` say, and what the kernel shows of the policy.
 # disks: ext4 xfs btrfs
-# timeout: 180
+# timeout: 600
 . tests/vm/cases.d/guarded.sh
 prepare
 

@@ -4,7 +4,7 @@
 # descriptors, other people's processes, false identities. Then the same for who has the right,
 # where the refusal is for everybody: across the edge of the guard point, and its structure.
 # disks: ext4 xfs btrfs
-# timeout: 300
+# timeout: 600
 . tests/vm/cases.d/guarded.sh
 
 TEXT="nobody shall read this line"

@@ -2,7 +2,7 @@
 # Every way to a file again, for who has the right: each works, with the data that belongs
 # there, and leaves ciphertext behind.
 # disks: ext4 xfs btrfs
-# timeout: 300
+# timeout: 600
 . tests/vm/cases.d/guarded.sh
 
 TEXT="the text of the document"

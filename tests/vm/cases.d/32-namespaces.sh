@@ -2,7 +2,7 @@
 # Mount namespaces and mounts nobody has seen before: the first open works for who has the right, for nobody
 # else, and outside guard points for everybody.
 # disks: ext4
-# timeout: 300
+# timeout: 600
 . tests/vm/cases.d/guarded.sh
 
 TEXT="the text of the document"

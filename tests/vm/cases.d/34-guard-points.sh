@@ -2,7 +2,7 @@
 # Guard points as machines have them: behind mounts and links, with directories that come, go and move.
 # In each place somebody authorised and two who are not try the same (README.md, "Where a guard point may be").
 # disks: ext4 btrfs
-# timeout: 300
+# timeout: 600
 . tests/vm/cases.d/guarded.sh
 
 TEXT="in a guard point of its own kind"

@@ -2,7 +2,7 @@
 # What else machines do to guard points: snapshots and subvolumes on btrfs, directories moved across the edge, names and
 # open files from before the load, directories above renamed (README.md, "Where a guard point may be").
 # disks: ext4 btrfs
-# timeout: 300
+# timeout: 600
 . tests/vm/cases.d/guarded.sh
 
 TEXT="wherever it goes"

@@ -1,7 +1,7 @@
 # A guard point with a shield: its key is the kernel's while the policy is loaded, and what is open does not lie on the
 # disk in the clear. Beside it one without, where it does.
 # disks: ext4
-# timeout: 300
+# timeout: 600
 . tests/vm/cases.d/guarded.sh
 
 # The disk gets the feature; the other cases find it as it was, with it.

@@ -2,7 +2,7 @@
 # The raw view: a backup program gets the same ciphertext before and after others have read a
 # file, never plaintext, however it comes in between; and what it saved it can bring back.
 # disks: ext4 xfs btrfs
-# timeout: 240
+# timeout: 600
 . tests/vm/cases.d/guarded.sh
 
 TEXT="plaintext that no backup may see"

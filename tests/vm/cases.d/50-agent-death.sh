@@ -2,7 +2,7 @@
 # The agent dies, hangs, ends: nothing that is sealed can be opened, nothing that is open is
 # disturbed, no decision becomes weaker; the next agent takes over and seals.
 # disks: ext4 btrfs
-# timeout: 300
+# timeout: 600
 . tests/vm/cases.d/guarded.sh
 
 TEXT="survives the agent"

@@ -2,7 +2,7 @@
 # An agent that is stopped: opens wait for it, and end with ENOKEY when its watchdog has killed it. Who has a
 # file open goes on, the next agent takes it over, nothing is lost.
 # disks: ext4
-# timeout: 200
+# timeout: 600
 . tests/vm/cases.d/guarded.sh
 
 TEXT="outlives the agent"

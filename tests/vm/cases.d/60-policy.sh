@@ -2,7 +2,7 @@
 # What the policy language promises, as the kernel keeps it: modes, nested guard points, resource
 # patterns, exclusions, groups, browsing, directories that appear later, reloading; and that
 # `explain` says the same as the kernel.
-# timeout: 300
+# timeout: 600
 . tests/vm/cases.d/guarded.sh
 
 TEXT="judged by the policy"

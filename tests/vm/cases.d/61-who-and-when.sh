@@ -1,7 +1,7 @@
 #!/bin/bash
 # Who, more exactly than by user and program, and when: log-in, times, units. Each
 # denial stands beside the same access permitted.
-# timeout: 300
+# timeout: 600
 . tests/vm/cases.d/guarded.sh
 
 TEXT="for whom and when"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Mode learn: an application works in a guard point whose policy knows nothing of it; `learn` writes the
 # policy that permits just that; under it the same work goes on, and nobody else gets in.
-# timeout: 240
+# timeout: 600
 . tests/vm/cases.d/guarded.sh
 
 TEXT="learnt by heart"

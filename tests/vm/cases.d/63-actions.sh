@@ -1,7 +1,7 @@
 #!/bin/bash
 # The table "What needs which action" in policies/README.md is true: each row's operation works
 # when everything is permitted, and is refused when nothing but the row's action is denied.
-# timeout: 300
+# timeout: 600
 . tests/vm/cases.d/guarded.sh
 
 G=/mnt/ext4/guarded O=/mnt/ext4/outside

@@ -1,7 +1,7 @@
 #!/bin/bash
 # A process is a member for what it runs: by the digest of its executable until somebody may have
 # changed that, and with integrity until it maps code that is not root's alone.
-# timeout: 240
+# timeout: 600
 . tests/vm/cases.d/guarded.sh
 
 TEXT="kept by the named program alone"

@@ -2,7 +2,7 @@
 # Programs that an upgrade replaces by rename count again within a second, without a reload: by path at once, by
 # digest when the policy names the new one. A file that was not measured yet is no member.
 # disks: ext4 btrfs
-# timeout: 240
+# timeout: 600
 . tests/vm/cases.d/guarded.sh
 
 TEXT="kept through every upgrade"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # A policy for programs whose files nobody knows by heart: MariaDB, vim and a backup work in two guard points in
 # mode learn, `learn` writes the policy, and under it the same work goes on without one denial. Others are out.
-# timeout: 240
+# timeout: 600
 . tests/vm/cases.d/guarded.sh
 . tests/vm/cases.d/mariadb-server.sh
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Reload while many are at work: each access is judged by one policy, whole; what is open by the new one from its next
 # read or write on; guard points that go have their open files sealed first, those that come are encrypted.
-# timeout: 300
+# timeout: 600
 . tests/vm/cases.d/guarded.sh
 
 SWAPS=20

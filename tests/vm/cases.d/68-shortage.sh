@@ -1,7 +1,7 @@
 #!/bin/bash
 # Who has mapped code that is not root's alone is known even when there are more such processes than the programs have room
 # for: then no more code is mapped, and a child that could not be noted costs everybody his sets. Both are told.
-# timeout: 240
+# timeout: 600
 . tests/vm/cases.d/guarded.sh
 
 TEXT="known to be root's code alone"

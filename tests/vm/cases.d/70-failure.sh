@@ -2,7 +2,7 @@
 # What cannot work is refused before anything changes, with a reason; what breaks on the way
 # loses no data: keys, policies, file systems, damaged files, a full disk.
 # disks: ext4 btrfs
-# timeout: 240
+# timeout: 600
 . tests/vm/cases.d/guarded.sh
 
 TEXT="must not be lost"

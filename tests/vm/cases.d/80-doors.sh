@@ -2,7 +2,7 @@
 # Doors that were found open once, each with what goes through it rightly: descriptors and names from before
 # the load, members started by a tracer, truncation by name, counts of opens under load.
 # disks: ext4
-# timeout: 300
+# timeout: 600
 . tests/vm/cases.d/guarded.sh
 prepare
 G=/mnt/ext4/guarded O=/mnt/ext4/outside
