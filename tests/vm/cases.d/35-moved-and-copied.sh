@@ -45,6 +45,9 @@ for it in theirs ours; do wait_until "$it: open before the load" 20 grep -q ^ope
 policy "$POLICY" "$PLAIN_RULE, $RAW_RULE, "'{ "actions": ["key_op", "list"], "effects": ["permit"] }' \
 	$R $D/above/inner/other $B/sub $B/plain
 load
+# While the agent takes the file over, which is two flushes, who has it open from before gets ENOKEY.
+taken_over() { [ "$(status .files.open)" = 1 ]; }
+wait_until "the agent has taken it over" 60 taken_over
 touch "$CASE_DIR/go"
 ended() { wait_until "$1 has ended" 20 grep -qE "^(ok|at|wrong)" "$CASE_DIR/$1" >/dev/null; cat "$CASE_DIR/$1"; return 10; }
 refused "what a stranger has open from before is judged at its next read" EACCES ended theirs
