@@ -112,24 +112,26 @@ static int take_open(struct tk_agent *agent, uint32_t tid, const struct stat *st
 }
 
 /*
- * Does the thread still wait for the answer?  Who is killed takes the verdict with him (file_free_security); a
- * waiting one sleeps in fanotify_get_response(), where only that can wake him.
+ * Has the thread been killed?  Then it has taken the verdict with it (file_free_security); one that is not sleeps
+ * in fanotify_get_response(), where only that can wake it.  What cannot be found out is no excuse.
  */
-static bool still_waits(uint32_t tid)
+static bool was_killed(uint32_t tid)
 {
 	char path[32], stat[256];
 	const char *state;
 	ssize_t n;
 	TK_AUTO_FD fd = -1;
 
+	if (!tid) /* of a PID namespace that is not seen from here */
+		return false;
 	snprintf(path, sizeof(path), "/proc/%u/stat", tid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : tk_read_at(fd, stat, sizeof(stat) - 1, 0);
+	n = fd < 0 ? -errno : tk_read_at(fd, stat, sizeof(stat) - 1, 0);
 	if (n <= 0)
-		return false;
+		return n == -ENOENT || n == -ESRCH;
 	stat[n] = '\0';
 	state = strrchr(stat, ')'); /* proc(5): the name may hold anything */
-	return state && (state[2] == 'D' || state[2] == 'S');
+	return state && state[2] != 'D' && state[2] != 'S';
 }
 
 /* An event through a mount that shows guard points alone, which no verdict was left for. */
@@ -138,7 +140,7 @@ static void undecided(struct tk_agent *agent, int event, uint32_t tid)
 	char link[32], name[192] = "?";
 	struct tk_control control;
 	ssize_t n;
-	bool alarm;
+	bool killed;
 
 	/*
 	 * Before the first readiness the programs may not be attached yet, and if they are they have refused.
@@ -161,9 +163,9 @@ static void undecided(struct tk_agent *agent, int event, uint32_t tid)
 	n = readlink(link, name, sizeof(name) - 1);
 	if (n > 0)
 		name[n] = '\0';
-	alarm = still_waits(tid);
+	killed = was_killed(tid);
 	tk_event_answer(agent, event, -EPERM);
-	if (alarm)
+	if (!killed)
 		tk_report(agent,
 			  "ALARM: %s: opened by thread %u without a verdict of the kernel programs: denied",
 			  name, tid);

@@ -182,6 +182,10 @@ int __wrap_open64(const char *path, int flags, ...)
 	va_start(args, flags);
 	mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
 	va_end(args);
+	if (fake_shared && fake_shared->no_proc && !strncmp(path, "/proc/", 6) && strstr(path, "/stat")) {
+		errno = EMFILE;
+		return -1;
+	}
 	return opening(flags) ? -1 : __real_open64(path, flags, mode);
 }
 

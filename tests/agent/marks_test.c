@@ -168,6 +168,11 @@ static void test_no_verdict(struct rig *rig)
 	check(alarms >= 0 && WAIT_FOR(status_number(rig, NULL, "failure_count") == alarms + 1), "%s: which is an alarm", rig->fs);
 	if (fd >= 0)
 		close(fd);
+	rig->shared->no_proc = true;
+	fd = open(in(rig, "ns"), O_RDONLY | O_CLOEXEC);
+	check(fd < 0 && WAIT_FOR(status_number(rig, NULL, "failure_count") == alarms + 2),
+	      "%s: also when it cannot be told whether he was killed", rig->fs);
+	rig->shared->no_proc = false;
 	check(reaches(outside(rig)), "%s: but outside", rig->fs);
 	rig->shared->no_verdicts = false;
 	check(!tk_mount_id(AT_FDCWD, rig->guard, &narrow) && !is_ignored(rig, narrow) &&
