@@ -252,6 +252,7 @@ enum tk_file_state {
 	TK_OPEN = 2,	  /* plaintext on disk, and the journal knows */
 	TK_SEALING = 3,
 	TK_OPEN_READ = 4, /* plaintext on disk, to be read only: a crash would undo what is written */
+	TK_KEPT = 5,	  /* TAKA, and a crash puts just these bytes back: nobody may write them as they are stored */
 };
 
 /* A file that somebody has open, or that is not sealed. */

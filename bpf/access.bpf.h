@@ -38,6 +38,7 @@
 #define EEXIST 17
 #define EXDEV 18
 #define EINVAL 22
+#define ENOSPC 28
 #define ENOSYS 38
 #define ENOKEY 126
 

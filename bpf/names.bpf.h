@@ -225,12 +225,12 @@ static __always_inline int tk_resize_by_name(struct tk_access *a, __u32 view, bo
 	int err = -EBUSY;
 
 	if (to_nothing && a->ready) {
-		err = tk_view_enter(a, TK_VIEW_RAW);
+		err = tk_view_enter(a, TK_VIEW_RAW, true);
 		if (!err)
 			view = TK_VIEW_RAW;
 	}
 	if (err)
-		err = tk_view_enter(a, view);
+		err = tk_view_enter(a, view, false); /* whether it may write is asked below */
 	truncation.view = view;
 	if (err)
 		return tk_refuse(a, TK_DATA_WRITE, err == -EBUSY ? TK_OTHER_VIEW : TK_NO_MEMORY, err);
@@ -244,7 +244,7 @@ static __always_inline int tk_resize_by_name(struct tk_access *a, __u32 view, bo
 	reason = tk_view_holds(&inode, &truncation, view, true, adopting);
 	if (!reason)
 		return 0;
-	if (view == TK_VIEW_PLAIN && a->ready)
+	if (a->ready)
 		tk_notify(TK_NOTICE_TRUNCATE, &inode, a->guard, view);
 	return tk_refuse(a, TK_DATA_WRITE, a->ready ? reason : TK_NOT_READY, a->ready ? -EBUSY : -ENOKEY);
 }

@@ -165,7 +165,7 @@ int command(struct __sk_buff *skb)
 	}
 	if (c.state == TK_IS_NARROW)
 		return tk_is_narrow(c.fd);
-	if (c.state > TK_OPEN_READ || !c.inode.ino)
+	if (c.state > TK_KEPT || !c.inode.ino)
 		return -EINVAL;
 	return tk_set_state(&c.inode, c.state);
 }

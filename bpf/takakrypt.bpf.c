@@ -104,17 +104,20 @@ TK_GLOBAL int tk_register(struct tk_access *a, __u32 view, bool ask)
 {
 	struct tk_description description = {};
 	__u64 address;
+	bool write;
 	int err;
 
 	if (!a)
 		return -ENOMEM;
 	address = a->file;
+	write = BPF_CORE_READ((struct file *)address, f_mode) & FMODE_WRITE ||
+		BPF_CORE_READ((struct file *)address, f_flags) & O_TRUNC;
 	description.inode = a->inode;
 	description.view = view;
 	description.generation = a->generation;
 	description.tid = bpf_get_current_pid_tgid();
 	description.executing = !!(BPF_CORE_READ((struct file *)address, f_flags) & FMODE_EXEC_FLAG);
-	err = tk_view_enter(a, view);
+	err = tk_view_enter(a, view, write && !ask);
 	if (err)
 		return tk_refuse(a, TK_DATA_READ, err == -EBUSY ? TK_OTHER_VIEW : TK_NO_MEMORY, err);
 	if (bpf_map_update_elem(&descriptions, &address, &description, BPF_ANY)) {

@@ -54,10 +54,20 @@ static __always_inline struct tk_open_file *tk_find_or_make(struct tk_bucket *bu
 }
 
 /*
+ * Does the raw view see this file, and may it write it?  A kept file shows its ciphertext, but a crash would undo
+ * what is written there: the agent must have made it a sealed one before (loader/agent/kept.c).
+ */
+static __always_inline bool tk_is_raw(__u32 state, bool write)
+{
+	return state == TK_SEALED || (state == TK_KEPT && !write);
+}
+
+/*
  * Counts one more description.  0; -EBUSY when the raw view is asked for and the file is not sealed or open
  * as plaintext; -ENOMEM.  The plaintext view never answers -EBUSY: the agent waits for raw readers to go.
+ * write: the raw view is asked for, and the agent will not be asked before the bytes are changed.
  */
-TK_GLOBAL int tk_view_enter(struct tk_access *a, __u32 view)
+TK_GLOBAL int tk_view_enter(struct tk_access *a, __u32 view, bool write)
 {
 	struct tk_open_file *file;
 	struct tk_bucket *bucket;
@@ -76,7 +86,7 @@ TK_GLOBAL int tk_view_enter(struct tk_access *a, __u32 view)
 		err = 0;
 		if (view == TK_VIEW_PLAIN)
 			file->plain++;
-		else if (file->state == TK_SEALED && !file->plain)
+		else if (tk_is_raw(file->state, write) && !file->plain)
 			file->raw++;
 		else
 			err = -EBUSY;
@@ -135,7 +145,7 @@ static __always_inline __u32 tk_view_holds(const struct tk_inode *inode, const s
 	 * somebody waits for the plaintext.  One from before the load is not, and must keep away from then on.
 	 */
 	if (view == TK_VIEW_RAW)
-		return state == TK_SEALED && (description || !plain) ? 0 : TK_OTHER_VIEW;
+		return tk_is_raw(state, write) && (description || !plain) ? 0 : TK_OTHER_VIEW;
 	if (state == TK_OPEN || (state == TK_OPEN_READ && !write))
 		return 0;
 	/*
@@ -156,9 +166,25 @@ static __always_inline bool tk_is_unsealed(const struct tk_inode *inode)
 		return true;
 	bpf_spin_lock(&bucket->lock);
 	file = tk_find(bucket, inode);
-	unsealed = file && (file->state != TK_SEALED || file->plain);
+	unsealed = file && (!tk_is_raw(file->state, false) || file->plain);
 	bpf_spin_unlock(&bucket->lock);
 	return unsealed;
+}
+
+/*
+ * Under the bucket's lock: may this file, which has a place, keep it for as long as the agent likes?  Not so many
+ * that an open finds no place.
+ */
+static __always_inline bool tk_has_room(const struct tk_bucket *bucket)
+{
+	__u32 taken = 0;
+
+	for (int i = 0; i < TK_BUCKET_FILES; i++) {
+		const struct tk_open_file *file = &bucket->files[i];
+
+		taken += file->plain || file->raw || file->state != TK_SEALED;
+	}
+	return taken <= TK_BUCKET_FILES / 2;
 }
 
 /* The agent's side of the lock: see tk_kernel_set_state(). */
@@ -178,6 +204,8 @@ static __always_inline int tk_set_state(const struct tk_inode *inode, __u32 stat
 		err = -EBUSY;
 	else if (state == TK_SEALING && file->plain)
 		err = -EBUSY;
+	else if (state == TK_KEPT && !tk_has_room(bucket))
+		err = -ENOSPC;
 	else
 		file->state = state;
 	if (file && !err && state == TK_UNSEALING)

@@ -147,6 +147,23 @@ static int withdraw(struct tk_kernel *kernel, const char *path, struct tk_places
 	return TK_EXIT_DONE;
 }
 
+/*
+ * A file that the new policy guards no more may be written at once, and no record may undo that.  The agent keeps
+ * none from now on until it has the policy, or some seconds.
+ */
+static int release(struct tk_kernel *kernel, const char *path)
+{
+	char error[512] = "";
+	int err = tk_client_tell(NULL, "release", error, sizeof(error));
+
+	if ((err == -ENOENT || err == -ECONNREFUSED) && tk_kernel_any_kept(kernel))
+		return tk_fail("reload", path, "no agent runs, and the one before has left records of sealed files in the journal",
+			       "start it with `takakrypt-bpf agent`, then reload");
+	if (err && err != -ENOENT && err != -ECONNREFUSED)
+		return tk_fail("reload", path, *error ? error : strerror(-err), "the former policy stays in force");
+	return TK_EXIT_DONE;
+}
+
 static int swap(struct tk_kernel *kernel, const char *path, bool force)
 {
 	struct tk_prepared prepared = {};
@@ -167,6 +184,8 @@ static int swap(struct tk_kernel *kernel, const char *path, bool force)
 		err = tk_policy_stage(path, now.generation + 1);
 	if (err)
 		code = tk_fail_err("reload: store", path, err);
+	else if ((code = release(kernel, path)) != TK_EXIT_DONE)
+		; /* told */
 	else if (tk_kernel_install(kernel, prepared.compiled, prepared.resolved, prepared.places, &why))
 		code = tk_fail("reload", path, why.text, "the former policy stays in force");
 	else if ((err = tk_policy_commit(now.generation + 1)))

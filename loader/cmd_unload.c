@@ -57,7 +57,9 @@ static int open_files(uint64_t *ret_open)
 	if (err)
 		return err;
 	files = cJSON_GetObjectItemCaseSensitive(answer, "files");
-	*ret_open = cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(files, "records"));
+	/* Kept ones are sealed: their records go when the agent ends. */
+	*ret_open = cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(files, "records")) -
+		    cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(files, "kept"));
 	return 0;
 }
 

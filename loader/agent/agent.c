@@ -110,6 +110,7 @@ static int init(struct tk_agent *agent)
 	pthread_rwlock_init(&agent->policy_lock, NULL);
 	pthread_cond_init(&agent->work, &monotonic);
 	pthread_cond_init(&agent->idle, &monotonic);
+	pthread_cond_init(&agent->kept_work, &monotonic);
 	pthread_cond_init(&agent->sweep.changed, &monotonic);
 	pthread_mutex_init(&agent->programs.lock, NULL);
 	pthread_cond_init(&agent->programs.changed, &monotonic);

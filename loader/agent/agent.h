@@ -10,8 +10,10 @@
  *	workers.c	the threads that give files their turns
  *	turn.c		one turn of a file: serve its openers, seal it after the last
  *	contents.c	moves contents: unseal, seal, put back, with bytes.c and attributes.c
+ *	record.c	a file and its record, changed together
+ *	kept.c		sealed files whose record stays, so that their next open waits for no disk
  *	journal.c	the records that make these moves safe
- *	recover.c	completes or undoes what an earlier agent left
+ *	recover.c	completes or undoes what an earlier agent left; lost.c finds out what was deleted
  *	sweep.c		finds what still lies as plaintext
  *	programs.c	recognises the policy's programs again after an upgrade
  *	events.c	audit events as lines, with subject.c; log.c what went wrong
@@ -36,123 +38,12 @@
 
 #include "bpf/abi.h"
 #include "crypto/takakrypt.h"
+#include "loader/agent/journal.h"
 #include "loader/agent/mountinfo.h"
+#include "loader/agent/places.h"
 #include "loader/agent/small.h"
 #include "loader/kernel/kernel.h"
 #include "loader/policy/policy.h"
-
-/* -------------------------------------------------------------- filesystems and places */
-
-#define TK_HANDLE_MAX 128 /* MAX_HANDLE_SZ */
-
-struct tk_handle {
-	uint32_t bytes;
-	int32_t type;
-	uint8_t data[TK_HANDLE_MAX];
-};
-
-/* One filesystem with guard points on it.  Lives as long as the agent. */
-struct tk_volume {
-	uint32_t dev;		   /* as in struct tk_inode */
-	int tree;		   /* keeps a detached clone of a mount of it: opens there reach no mark */
-	int mount;		   /* its root, as open_by_handle_at(2) wants it */
-	int vault;		   /* directory of the journal; -1 while it cannot be had (read-only) */
-	bool marked;		   /* opens on it reach the agent, but for those through ignored mounts */
-	atomic_bool recovered;	   /* what an earlier agent left is done with or in the table */
-	uint32_t vault_generation; /* that the kernel programs know the vault in */
-	atomic_bool litter;	   /* a draft could not be removed: see tk_vault_tidy() */
-	char *point;		   /* mount point it was cloned of, for people */
-	struct tk_volume *next;
-};
-
-/* How a file is encrypted, copied out of the policy so that it outlives a reload. */
-struct tk_recipe {
-	uint32_t algorithm; /* enum tk_algorithm; 0: the policy names no key */
-	uint32_t chunk_log2;
-	char key_id[TK_KEY_ID_MAX + 1];
-	char guard[TK_NAME_MAX];
-};
-
-/* A guard point the agent looks after. */
-struct tk_spot {
-	uint32_t id;   /* what struct tk_pending_open.guard says */
-	uint32_t spec; /* index into tk_compiled.guards */
-	uint32_t mode;
-	char *path;
-	struct tk_inode inode;
-	dev_t st_dev;	   /* stat's device: differs from inode.dev on btrfs */
-	bool mounted;	   /* it is the root of a mount, and the volume is known */
-	bool marked;	   /* opens below it reach the agent, and the kernel programs know */
-	char trouble[160]; /* why not */
-	struct tk_volume *volume;
-	struct tk_recipe recipe;
-};
-
-/* The guard points of one generation. */
-struct tk_spots {
-	uint32_t generation;
-	struct tk_spot *items; /* sorted by path: outer ones before inner ones */
-	uint32_t *by_id;       /* indices of the same, sorted by id */
-	size_t count;
-};
-
-/* -------------------------------------------------------------- the journal */
-
-enum tk_record_state {
-	TK_RESTORE = 1,	 /* the file's content is the payload: ciphertext */
-	TK_WRITABLE = 2, /* the file's own content is the truth: plaintext */
-};
-
-#define TK_RECORD_NAME 48
-#define TK_PAYLOAD \
-	4096 /* offset of the payload in a record: a block, so that it can be shared (FICLONERANGE) */
-
-/* One not-sealed file, as the journal has it. */
-struct tk_capability {
-	char value[64];
-	uint32_t size; /* 0: none */
-};
-
-struct tk_record {
-	char name[TK_RECORD_NAME]; /* in the vault */
-	uint64_t sequence;
-	uint32_t state; /* enum tk_record_state */
-	bool fresh;	/* made for an empty file: never synced, nothing depends on it */
-	struct tk_inode inode;
-	struct tk_handle handle;
-	uint64_t payload_size;	      /* 0: none */
-	uint64_t plain_size;	      /* bytes of plaintext that were written at unseal */
-	struct timespec atime, mtime; /* that the payload goes with */
-	struct tk_capability capability; /* security.capability, which moving the contents takes away */
-	struct tk_recipe recipe;
-};
-
-/* A record in the making, under a temporary name; gone unless committed. */
-struct tk_draft {
-	struct tk_volume *volume; /* borrowed */
-	int fd;
-	char name[TK_RECORD_NAME];
-};
-#define TK_AUTO_DRAFT __attribute__((cleanup(tk_draft_drop))) struct tk_draft
-
-int tk_vault_open(struct tk_volume *volume);
-/* How many records lie in the vault at a mount point; 0 when there is none. */
-int tk_vault_in_use(const char *point);
-void tk_record_name(struct tk_record *record);
-int tk_draft_new(struct tk_volume *volume, struct tk_draft *ret_draft);
-/*
- * Puts the record in front of the draft's payload and gives it its name.  replace: the file has a record
- * already; -EEXIST when it has one that the caller does not know of.
- */
-int tk_draft_commit(struct tk_draft *draft, struct tk_record *record, bool durable, bool replace);
-void tk_draft_drop(struct tk_draft *draft);
-/* One durable write: state and times as they are in the struct. */
-int tk_record_rewrite(struct tk_volume *volume, struct tk_record *record);
-int tk_record_payload(const struct tk_volume *volume, const struct tk_record *record); /* fd, or -errno */
-int tk_record_unlink(struct tk_volume *volume, const struct tk_record *record);
-int tk_record_remove(struct tk_volume *volume, const struct tk_record *record); /* and durably */
-/* -EBADMSG: not a whole record.  -ENODATA: one whose making was cut short and that never mattered. */
-int tk_record_read(const struct tk_volume *volume, const char *name, struct tk_record *ret_record);
 
 /* -------------------------------------------------------------- files */
 
@@ -178,8 +69,8 @@ struct tk_file {
 
 	/* Under agent->lock. */
 	struct tk_opener *arrivals; /* newest first */
-	struct tk_recipe recipe;
-	struct tk_recipe next_recipe; /* if `renewed` */
+	struct tk_recipe recipe;      /* while it runs: of who has its turn, who reads it without the lock */
+	struct tk_recipe next_recipe; /* what the next turn begins with, if `renewed` */
 	bool renewed;
 	bool queued, running;
 	bool wanted;   /* somebody asked for a turn while one was running */
@@ -187,6 +78,14 @@ struct tk_file {
 	uint64_t due;  /* ms; when to have a turn by itself, 0 never */
 	uint64_t hold; /* ms; stay open until then (truncate(2)) */
 	bool hold_wanted;
+	bool release_wanted; /* kept, but its record is in somebody's way */
+	uint32_t generation; /* of the policy that let the last opener in */
+	struct tk_file *kept_older, *kept_newer;
+	bool coming;	       /* may become one */
+	bool listed;	       /* as kept, in agent->kept */
+	bool touched;	       /* since it was kept, as its owner has just found out */
+	uint32_t looked;       /* the round in which that was asked last */
+	uint64_t kept_bytes;   /* of its payload, as counted */
 	uint64_t size; /* a guess, to keep a worker free for small files */
 	struct tk_file *queue_next;
 
@@ -201,6 +100,7 @@ struct tk_file {
 	struct tk_opener *waiting; /* oldest first */
 	unsigned int attempts;	   /* failed tries to seal, for the back-off */
 	bool settled_error;	   /* the failure was reported */
+	struct timespec kept_since; /* st_ctim when it became TK_KEPT; zero: not known */
 	bool no_room;	  /* to seal it, when that was tried last: look for some first */
 	bool sync_failed; /* its plaintext could not be made durable once: never writable again */
 };
@@ -276,6 +176,14 @@ struct tk_agent {
 	struct tk_file *table[TK_TABLE_SIZE];
 	size_t file_count;
 	struct tk_queue small, large;
+	struct {
+		struct tk_file *oldest, *newest;
+		size_t count;
+		uint32_t round; /* of looking at all */
+		unsigned int coming; /* turns that may end with one more */
+		uint64_t not_before; /* tk_now_ms() from which files may be kept again */
+	} kept;
+	pthread_cond_t kept_work; /* records are to be released */
 	unsigned int workers, running, running_large;
 	bool halted;
 	uint64_t next_due;	  /* ms; not later than the earliest tk_file.due; 0: none */
@@ -284,6 +192,7 @@ struct tk_agent {
 	struct tk_sweep sweep;
 	struct tk_programs programs;
 	atomic_bool ready, stopping;
+	atomic_bool settling; /* somebody waits until all that is closed is durable without its record */
 	atomic_uint tids[TK_THREADS]; /* the agent's own threads */
 	atomic_uint tid_count;
 
@@ -387,7 +296,7 @@ void tk_files_look(struct tk_agent *agent, bool impatient);
 void tk_files_closed(struct tk_agent *agent, const struct tk_inode *inode);
 int tk_files_plain(struct tk_agent *agent, struct tk_volume *volume, const struct tk_recipe *recipe,
 		   const struct tk_inode *inode, int fd);
-void tk_files_truncate(struct tk_agent *agent, const struct tk_inode *inode, uint32_t guard);
+void tk_files_truncate(struct tk_agent *agent, const struct tk_inode *inode, uint32_t guard, uint32_t view);
 size_t tk_files_unsettled(struct tk_agent *agent);
 void tk_files_let_go(struct tk_agent *agent);
 
@@ -397,6 +306,8 @@ int tk_thread_start(struct tk_agent *agent, void *(*run)(void *), void *arg, con
 bool tk_thread_own(const struct tk_agent *agent, uint32_t tid);
 void tk_file_queue(struct tk_agent *agent, struct tk_file *file); /* under lock */
 bool tk_file_outgrown(struct tk_agent *agent, struct tk_file *file);
+/* Under lock, after a turn: due is what tk_file_turn() has returned. */
+void tk_file_turned(struct tk_agent *agent, struct tk_file *file, uint64_t due);
 /* Waits until no file has a turn or waits for one. */
 void tk_workers_drain(struct tk_agent *agent);
 /* Waits for the turns that are going on; none begins any more. */
@@ -414,6 +325,8 @@ enum tk_contents {
 	TK_PLAIN,
 };
 int tk_contents_kind(int fd, uint64_t size, enum tk_contents *ret_kind);
+/* False also when either cannot be read. */
+bool tk_contents_same(int a, off_t a_offset, int b, off_t b_offset, uint64_t size);
 int tk_contents_copy(int in, off_t in_offset, int out, off_t out_offset, uint64_t size);
 int tk_contents_unseal(struct tk_agent *agent, struct tk_file *file, bool write);
 int tk_contents_seal(struct tk_agent *agent, struct tk_file *file);
@@ -429,10 +342,35 @@ int tk_capability_read(int fd, struct tk_capability *ret_capability);
 int tk_capability_keep(struct tk_file *file, int fd);
 int tk_capability_restore(int fd, const struct tk_capability *kept);
 
+/* kept.c: a turn's owner decides, the list is under lock */
+bool tk_kept_allowed(struct tk_agent *agent, struct tk_file *file);
+/*
+ * TK_KEPT: nothing but the agent has touched it since, and its record can be used.  False also when that is of
+ * another recipe.
+ */
+bool tk_kept_holds(struct tk_agent *agent, const struct tk_file *file);
+/*
+ * TK_KEPT to TK_SEALED: durable, and without a record that could undo what is written next.  The files are of one
+ * volume, and the caller has their turns.  0, or the first error; each file's state says how far it came.
+ */
+int tk_kept_release(struct tk_agent *agent, struct tk_file **files, size_t count);
+/* Releases all of a volume but those that have a turn.  True when there were any. */
+bool tk_kept_give_way(struct tk_agent *agent, const struct tk_volume *volume);
+void tk_kept_list(struct tk_agent *agent, struct tk_file *file); /* under lock, after a turn */
+void tk_kept_unlist(struct tk_agent *agent, struct tk_file *file); /* under lock */
+/* For so many milliseconds none is kept any more; those that are go. */
+void tk_kept_pause(struct tk_agent *agent, uint64_t ms);
+bool tk_kept_any(struct tk_agent *agent);
+void *tk_kept_thread(void *agent);
+
 /* recover.c, sweep.c */
 int tk_recover(struct tk_agent *agent, struct tk_volume *volume);
 /* Removes drafts that nobody is writing and that could not be removed when they were dropped. */
 void tk_vault_tidy(struct tk_volume *volume);
+/* A name of that number was met in the directory. */
+void tk_lost_seen(struct tk_volume *volume, int dir, const char *name, uint64_t ino);
+/* After all names of these guard points were met, if `whole`. */
+void tk_lost_conclude(struct tk_agent *agent, struct tk_volume *volume, bool whole);
 void *tk_sweep_thread(void *agent);
 uint64_t tk_sweep_ask(struct tk_agent *agent);
 uint64_t tk_sweep_done(struct tk_agent *agent);

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 #include "loader/agent/agent.h"
@@ -60,6 +61,21 @@ int tk_contents_copy(int in, off_t in_offset, int out, off_t out_offset, uint64_
 		done += (uint64_t)n;
 	}
 	return 0;
+}
+
+bool tk_contents_same(int a, off_t a_offset, int b, off_t b_offset, uint64_t size)
+{
+	char one[4096], other[4096];
+
+	for (uint64_t done = 0; done < size; done += sizeof(one)) {
+		size_t piece = size - done < sizeof(one) ? (size_t)(size - done) : sizeof(one);
+
+		if (tk_read_at(a, one, piece, a_offset + (off_t)done) != (ssize_t)piece ||
+		    tk_read_at(b, other, piece, b_offset + (off_t)done) != (ssize_t)piece ||
+		    memcmp(one, other, piece))
+			return false;
+	}
+	return true;
 }
 
 /* Held for the moment of a lease: an event's descriptor that the kernel makes meanwhile would be denied. */

@@ -20,18 +20,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "loader/agent/agent.h"
-
-static int set_state(struct tk_agent *agent, struct tk_file *file, enum tk_file_state state)
-{
-	/* Nobody may write while a crash would undo it: an opener the agent has not answered, truncate(2). */
-	enum tk_file_state told = state == TK_OPEN && !file->writable ? TK_OPEN_READ : state;
-	int err = tk_kernel_set_state(agent->kernel, &file->inode, told);
-
-	if (!err)
-		file->state = state;
-	return err;
-}
+#include "loader/agent/record.h"
 
 /* Times that were set while the file was being encrypted, before it was touched, are the ones to keep. */
 static void take_times(const struct tk_file *file, struct tk_record *record)
@@ -44,95 +33,36 @@ static void take_times(const struct tk_file *file, struct tk_record *record)
 	}
 }
 
-static struct tk_record record_for(const struct tk_file *file, enum tk_record_state state,
-				   const struct stat *st)
+/* The payload is the truth again, whatever the record said. */
+static void make_payload_the_truth(struct tk_file *file)
 {
-	return (struct tk_record){
-		.state = state,
-		.inode = file->inode,
-		.handle = file->handle,
-		.atime = st->st_atim,
-		.mtime = st->st_mtim,
-		.recipe = file->recipe,
-	};
-}
-
-/* A change in the vault that could not be made durable when it was made. */
-static int sync_vault(struct tk_file *file)
-{
-	if (file->unsynced && fsync(file->volume->vault))
-		return -errno;
-	file->unsynced = false;
-	return 0;
-}
-
-/* May be called again after a failure. */
-static int forget_record(struct tk_file *file)
-{
-	if (file->has_record) {
-		int err = tk_record_unlink(file->volume, &file->record);
-
-		if (err)
-			return err;
-		file->has_record = false;
-		/* A raw view may write the file next, and that must not be undone by a record that comes back. */
-		file->unsynced = file->unsynced || !file->record.fresh;
-	}
-	return sync_vault(file);
-}
-
-/* Gives the draft its name.  It may have got it, and be the file's record, when the sync after it failed. */
-static int commit(struct tk_file *file, struct tk_draft *draft, struct tk_record *record, bool durable)
-{
-	int err = tk_draft_commit(draft, record, durable, file->has_record);
-
-	if (draft->fd < 0) {
-		file->record = *record;
-		file->has_record = true;
-		file->unsynced = err;
-	}
-	return err;
+	if (file->record.state == TK_WRITABLE)
+		file->unsure = true; /* put_back() writes it down first */
+	file->record.state = TK_RESTORE;
 }
 
 /*
- * The file is what it shall be while nobody has it open: forget the record, then the state.  In that order:
- * once the state is SEALED the raw view may write, and a record that came back would undo that.
+ * Leaves the record where it is, which says that the file is what it is now: then the file itself need not be
+ * durable.  What the record cannot undo is all that may happen to it from now on, which is why the programs must
+ * know.  False: they do not want to, or it is not worth while.
  */
-static int sealed(struct tk_agent *agent, struct tk_file *file)
+static bool keep(struct tk_agent *agent, struct tk_file *file, int fd)
 {
-	int err = forget_record(file);
+	struct stat st;
 
-	if (err)
-		return err;
+	if (fstat(fd, &st) || st.st_nlink != 1 || !tk_kept_allowed(agent, file))
+		return false;
+	file->kept_since = st.st_ctim;
+	if (tk_file_set_state(agent, file, TK_KEPT))
+		return false;
 	file->writable = false;
-	file->unsure = false;
 	file->must_encrypt = false;
 	file->sync_failed = false;
-	file->state = TK_SEALING; /* should the next line fail: put_back() tries it again */
-	return set_state(agent, file, TK_SEALED);
+	return true;
 }
 
-/* Writes the record anew in another state.  When that fails the disk may have either state. */
-static int turn_record(struct tk_file *file, enum tk_record_state state)
-{
-	int err;
-
-	file->record.state = state;
-	file->unsure = true;
-	file->writable = false; /* so that the next opener that may write has it made certain */
-	err = tk_record_rewrite(file->volume, &file->record);
-	if (err)
-		return err;
-	file->unsure = false;
-	file->writable = state == TK_WRITABLE;
-	return 0;
-}
-
-/*
- * The file becomes the record's payload.  Only in transition, with a record that says RESTORE.  On failure
- * the file stays in transition, nobody is let in, nothing is lost, and this may be called again.
- */
-int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file)
+/* may_keep: the record is durable, and what it says may go on being true; see keep(). */
+static int put_back(struct tk_agent *agent, struct tk_file *file, bool may_keep)
 {
 	struct timespec begun;
 	TK_AUTO_FD payload = -1;
@@ -140,14 +70,14 @@ int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file)
 	int err;
 
 	if (!file->has_record)
-		return sealed(agent, file);
+		return tk_file_sealed(agent, file);
 	if (file->record.state == TK_WRITABLE) { /* its own content is the truth: back to where that is said */
-		err = set_state(agent, file, TK_OPEN);
+		err = tk_file_set_state(agent, file, TK_OPEN);
 		return err ? err : -EAGAIN;
 	}
-	err = sync_vault(file);
+	err = tk_file_sync_vault(file);
 	if (!err && file->unsure)
-		err = turn_record(file, TK_RESTORE);
+		err = tk_file_turn_record(file, TK_RESTORE);
 	if (err)
 		return err;
 	file->state = TK_SEALING; /* the kernel may have UNSEALING: the same to everybody but this table */
@@ -168,22 +98,31 @@ int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file)
 		err = tk_capability_restore(fd, &file->record.capability);
 	if (!err)
 		err = tk_times_restore(fd, &file->record, &begun);
+	if (!err && may_keep && keep(agent, file, fd))
+		return 0;
 	if (!err && fsync(fd))
 		err = -errno;
 	if (err)
 		return err;
 	tk_fd_close(&fd);
-	return sealed(agent, file);
+	return tk_file_sealed(agent, file);
 }
 
-static void make_payload_the_truth(struct tk_file *file);
+/*
+ * The file becomes the record's payload, durably.  Only in transition, with a record that says RESTORE.  On
+ * failure the file stays in transition, nobody is let in, nothing is lost, and this may be called again.
+ */
+int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file)
+{
+	return put_back(agent, file, false);
+}
 
 /* ---------------------------------------------------------------- unseal */
 
 /* Empty, new, or plaintext from elsewhere: nothing moves, but the journal must know. */
 static int begin_plain(struct tk_agent *agent, struct tk_file *file, const struct stat *st)
 {
-	struct tk_record record = record_for(file, TK_WRITABLE, st);
+	struct tk_record record = tk_record_for(file, TK_WRITABLE, st);
 	TK_AUTO_DRAFT draft = {.fd = -1};
 	int err;
 
@@ -194,7 +133,7 @@ static int begin_plain(struct tk_agent *agent, struct tk_file *file, const struc
 		return 0; /* nothing can be written to it either */
 	if (err)
 		return err;
-	err = commit(file, &draft, &record, !record.fresh);
+	err = tk_file_commit(file, &draft, &record, !record.fresh);
 	if (err)
 		return err;
 	file->writable = true;
@@ -205,7 +144,7 @@ static int begin_plain(struct tk_agent *agent, struct tk_file *file, const struc
 static int keep_ciphertext(struct tk_agent *agent, struct tk_file *file, int fd, const struct stat *st,
 			   const struct tk_header *header)
 {
-	struct tk_record record = record_for(file, TK_RESTORE, st);
+	struct tk_record record = tk_record_for(file, TK_RESTORE, st);
 	TK_AUTO_DRAFT draft = {.fd = -1};
 	int err;
 
@@ -219,7 +158,7 @@ static int keep_ciphertext(struct tk_agent *agent, struct tk_file *file, int fd,
 	err = tk_contents_copy(fd, 0, draft.fd, TK_PAYLOAD, record.payload_size);
 	if (err)
 		return err;
-	return commit(file, &draft, &record, true);
+	return tk_file_commit(file, &draft, &record, true);
 }
 
 /* Step 3: each record of the payload is authenticated before it is written (tk_decrypt_fd). */
@@ -244,11 +183,31 @@ static int write_plaintext(struct tk_agent *agent, struct tk_file *file, int fd)
 	return err ? err : tk_times_restore(fd, &file->record, &begun);
 }
 
+/* With a record that has the ciphertext, durably.  Takes over fd. */
+static int show_plaintext(struct tk_agent *agent, struct tk_file *file, int fd, bool write)
+{
+	int err, undo;
+
+	err = write_plaintext(agent, file, fd);
+	if (!err && write)
+		err = tk_contents_writable(agent, file);
+	tk_fd_close(&fd);
+	if (!err)
+		return 0;
+	make_payload_the_truth(file);
+	file->state = TK_SEALING;
+	undo = tk_contents_put_back(agent, file);
+	if (undo)
+		tk_report(agent, "putting back the ciphertext failed and will be tried again: %s",
+			  tk_strerror(undo));
+	return err;
+}
+
 static int unseal_taka(struct tk_agent *agent, struct tk_file *file, const struct stat *st, bool write)
 {
 	TK_AUTO_FD fd = tk_file_reopen(file, O_RDWR);
 	struct tk_header header;
-	int err, undo;
+	int err;
 
 	if (fd < 0)
 		return fd;
@@ -260,56 +219,78 @@ static int unseal_taka(struct tk_agent *agent, struct tk_file *file, const struc
 		err = keep_ciphertext(agent, file, fd, st, &header);
 	if (err)
 		return err; /* the file was not touched */
-	err = write_plaintext(agent, file, fd);
-	if (!err && write)
-		err = tk_contents_writable(agent, file);
-	if (!err)
-		return 0;
-	tk_fd_close(&fd);
-	make_payload_the_truth(file);
-	file->state = TK_SEALING;
-	undo = tk_contents_put_back(agent, file);
-	if (undo)
-		tk_report(agent, "putting back the ciphertext failed and will be tried again: %s",
-			  tk_strerror(undo));
-	return err;
+	return show_plaintext(agent, file, tk_steal_fd(&fd), write);
 }
 
-/*
- * SEALED to OPEN.  write: the opener may write.  -EAGAIN: readers of the raw view have it open.  After any
- * other failure the file is SEALED as it was, or SEALING when putting it back failed.
- */
-int tk_contents_unseal(struct tk_agent *agent, struct tk_file *file, bool write)
+/* The record is there already, and the programs have seen to it that it still holds what the file does. */
+static int unseal_kept(struct tk_agent *agent, struct tk_file *file, bool write)
+{
+	TK_AUTO_FD fd = tk_file_reopen(file, O_RDWR);
+	struct stat st;
+	int err = fd < 0 ? fd : fstat(fd, &st) ? -errno : 0;
+
+	if (err) { /* untouched */
+		if (tk_file_set_state(agent, file, TK_KEPT))
+			file->state = TK_SEALING;
+		return err;
+	}
+	file->record.atime = st.st_atim;
+	return show_plaintext(agent, file, tk_steal_fd(&fd), write);
+}
+
+static int unseal_sealed(struct tk_agent *agent, struct tk_file *file, bool write)
 {
 	enum tk_contents kind;
 	TK_AUTO_FD fd = -1;
 	struct stat st;
 	int err;
 
-	/* Step 1: atomic with the count of raw descriptions. */
-	err = set_state(agent, file, TK_UNSEALING);
-	if (err)
-		return err == -EBUSY ? -EAGAIN : err;
 	fd = tk_file_reopen(file, O_RDONLY);
 	err = fd < 0 ? fd : fstat(fd, &st) ? -errno : tk_contents_kind(fd, (uint64_t)st.st_size, &kind);
 	tk_fd_close(&fd);
 	if (!err)
 		err = kind == TK_TAKA ? unseal_taka(agent, file, &st, write) : begin_plain(agent, file, &st);
-	if (!err) {
-		err = set_state(agent, file, TK_OPEN);
-		if (!err)
-			return 0;
-		if (file->has_record && file->record.payload_size) { /* the only durable copy: not to be removed */
-			make_payload_the_truth(file);
-			file->state = TK_SEALING;
-			tk_contents_put_back(agent, file);
-		}
-	}
-	/* Untouched: undo the state.  A record may be there, by a sync that failed: remove it first. */
-	if (file->state == TK_UNSEALING) {
-		if (sealed(agent, file))
+	if (err && file->state == TK_UNSEALING) {
+		/* Untouched: undo the state.  A record may be there, by a sync that failed: remove it first. */
+		if (tk_file_sealed(agent, file))
 			file->state = TK_SEALING;
 	}
+	return err;
+}
+
+/*
+ * SEALED or KEPT to OPEN.  write: the opener may write.  -EAGAIN: readers of the raw view have it open.  After
+ * any other failure the file is as it was, or SEALED, or SEALING when putting it back failed.
+ */
+int tk_contents_unseal(struct tk_agent *agent, struct tk_file *file, bool write)
+{
+	bool kept = file->state == TK_KEPT;
+	int err = 0;
+
+	if (kept && !tk_kept_holds(agent, file)) {
+		err = tk_kept_release(agent, &file, 1);
+		kept = false;
+	}
+	if (err)
+		return err;
+	/* Step 1: atomic with the count of raw descriptions. */
+	err = tk_file_set_state(agent, file, TK_UNSEALING);
+	if (err)
+		return err == -EBUSY ? -EAGAIN : err;
+	err = kept ? unseal_kept(agent, file, write) : unseal_sealed(agent, file, write);
+	if (err)
+		return err;
+	err = tk_file_set_state(agent, file, TK_OPEN);
+	if (!err)
+		return 0;
+	if (file->has_record && file->record.payload_size) { /* the only durable copy: not to be removed */
+		make_payload_the_truth(file);
+		file->state = TK_SEALING;
+		tk_contents_put_back(agent, file);
+	}
+	/* Untouched, with a record that nothing depends on. */
+	if (file->state == TK_UNSEALING && tk_file_sealed(agent, file))
+		file->state = TK_SEALING;
 	return err;
 }
 
@@ -336,33 +317,25 @@ int tk_contents_writable(struct tk_agent *agent, struct tk_file *file)
 		file->sync_failed = true;
 		return -errno;
 	} else {
-		err = turn_record(file, TK_WRITABLE);
+		err = tk_file_turn_record(file, TK_WRITABLE);
 	}
-	return err || file->state != TK_OPEN ? err : set_state(agent, file, TK_OPEN);
+	return err || file->state != TK_OPEN ? err : tk_file_set_state(agent, file, TK_OPEN);
 }
 
 /* ---------------------------------------------------------------- seal */
-
-/* The payload is the truth again, whatever the record said. */
-static void make_payload_the_truth(struct tk_file *file)
-{
-	if (file->record.state == TK_WRITABLE)
-		file->unsure = true; /* put_back() writes it down first */
-	file->record.state = TK_RESTORE;
-}
 
 /* Nobody wrote: the kept ciphertext goes back, byte for byte. */
 static int seal_unwritten(struct tk_agent *agent, struct tk_file *file, const struct stat *st)
 {
 	make_payload_the_truth(file);
 	file->record.atime = st->st_atim;
-	return tk_contents_put_back(agent, file);
+	return put_back(agent, file, true);
 }
 
 /* Encrypts into a new record, which takes the place of the old one in the instant it is whole and durable. */
 static int encrypt_to_record(struct tk_agent *agent, struct tk_file *file, int fd, const struct stat *st)
 {
-	struct tk_record record = record_for(file, TK_RESTORE, st);
+	struct tk_record record = tk_record_for(file, TK_RESTORE, st);
 	struct tk_params params = {
 		.algorithm = (enum tk_algorithm)file->recipe.algorithm,
 		.version = 2,
@@ -386,7 +359,7 @@ static int encrypt_to_record(struct tk_agent *agent, struct tk_file *file, int f
 				    NULL, NULL, &record.payload_size);
 	if (err)
 		return err;
-	err = commit(file, &draft, &record, true);
+	err = tk_file_commit(file, &draft, &record, true);
 	if (draft.fd < 0) {
 		file->writable = false;
 		file->unsure = false;
@@ -403,7 +376,7 @@ static int seal_written(struct tk_agent *agent, struct tk_file *file, int *fd, c
 	if (err)
 		return err;
 	take_times(file, &file->record);
-	return tk_contents_put_back(agent, file);
+	return put_back(agent, file, true);
 }
 
 /* True when the file must not be encrypted: it is TAKA already (copied in, say), of a key that is known. */
@@ -436,18 +409,18 @@ static int seal_steps(struct tk_agent *agent, struct tk_file *file, const struct
 	if (!tk_nobody_has(fd))
 		return -EAGAIN;
 	if (!st.st_nlink)
-		return sealed(agent, file); /* it ends with its last descriptor: ours */
+		return tk_file_sealed(agent, file); /* it ends with its last descriptor: ours */
 	if (unwritten(file, counts, &st)) {
 		tk_fd_close(&fd);
 		return seal_unwritten(agent, file, &st);
 	}
 	if (!st.st_size && (!file->has_record || file->record.fresh) && !counts->written)
-		return sealed(agent, file);
+		return tk_file_sealed(agent, file);
 	if (!st.st_size || is_sealed_already(agent, fd, &st)) {
 		/* Without its record the file speaks for itself, so what it says must be on disk. */
 		if (fsync(fd))
 			return -errno;
-		return sealed(agent, file);
+		return tk_file_sealed(agent, file);
 	}
 	return seal_written(agent, file, &fd, &st);
 }
@@ -477,7 +450,7 @@ int tk_contents_seal(struct tk_agent *agent, struct tk_file *file)
 		return -EAGAIN;
 	tk_fd_close(&fd);
 
-	err = set_state(agent, file, TK_SEALING); /* -EBUSY when an opener has come */
+	err = tk_file_set_state(agent, file, TK_SEALING); /* -EBUSY when an opener has come */
 	if (err)
 		return err;
 	/* Again: nobody can write any more. */
@@ -488,7 +461,7 @@ int tk_contents_seal(struct tk_agent *agent, struct tk_file *file)
 	if (!err || file->state != before)
 		return err;
 	/* The file was not touched.  Found plaintext has no record: the raw view may write it next. */
-	if ((before == TK_SEALED && forget_record(file)) || set_state(agent, file, before))
+	if ((before == TK_SEALED && tk_file_forget(file)) || tk_file_set_state(agent, file, before))
 		file->state = TK_SEALING;
 	return err;
 }

@@ -22,12 +22,14 @@
 #define REQUEST_MAX 4096
 #define BACKLOG_MAX (4 << 20) /* bytes a reader may lag behind before it is cut off */
 #define LOOK_MS 50	      /* how often a waiting settle is looked at */
+#define RELEASE_MS 10000      /* how long a reload waits, and then has until the policy is in force */
 
 enum waiting_for {
 	NOTHING,
 	SETTLED,
 	WITHDRAWN,
 	RELOADED,
+	RELEASED, /* no file has a record that only says what it is */
 	EVENTS, /* sends as they come */
 	THE_END,
 };
@@ -166,11 +168,16 @@ static void handle(struct tk_agent *agent, struct client *client, const char *li
 	} else if (!strcmp(verb, "settle")) {
 		timeout = number(request, "timeout", 0);
 		client->deadline = timeout ? tk_now_ms() + timeout * 1000 : UINT64_MAX;
+		atomic_store(&agent->settling, true);
 		client->sweep = tk_sweep_ask(agent);
 		tk_files_look(agent, true); /* no back-off now */
 		client->waiting = SETTLED;
 	} else if (!strcmp(verb, "withdraw")) {
 		begin_withdraw(agent, client, request);
+	} else if (!strcmp(verb, "release")) {
+		client->deadline = tk_now_ms() + RELEASE_MS;
+		client->waiting = RELEASED;
+		tk_kept_pause(agent, 2 * RELEASE_MS);
 	} else if (!strcmp(verb, "reload")) {
 		client->reload = atomic_load(&agent->reloads) + 1;
 		client->waiting = RELOADED;
@@ -258,6 +265,16 @@ static void look_withdrawn(struct tk_agent *agent, struct client *client)
 	client->waiting = NOTHING;
 }
 
+static void look_released(struct tk_agent *agent, struct client *client)
+{
+	bool any = tk_kept_any(agent);
+
+	if (any && tk_now_ms() < client->deadline)
+		return;
+	answer(client, any ? "records of sealed files cannot leave the journal" : NULL);
+	client->waiting = NOTHING;
+}
+
 static void look_reloaded(struct tk_agent *agent, struct client *client)
 {
 	char error[sizeof(agent->reload_error)];
@@ -305,6 +322,9 @@ static void look(struct tk_agent *agent, struct client *client)
 	case RELOADED:
 		look_reloaded(agent, client);
 		break;
+	case RELEASED:
+		look_released(agent, client);
+		break;
 	case EVENTS:
 		look_events(agent, client);
 		break;
@@ -338,7 +358,7 @@ static void accept_client(int listener, struct client *clients)
 /* Fills the poll set; returns how long to wait. */
 static int prepare(struct tk_agent *agent, int listener, struct client *clients, struct pollfd *set)
 {
-	int timeout = -1;
+	bool settling = false, looking = false;
 
 	set[0] = (struct pollfd){.fd = listener, .events = POLLIN};
 	set[1] = (struct pollfd){.fd = agent->told, .events = POLLIN};
@@ -346,10 +366,13 @@ static int prepare(struct tk_agent *agent, int listener, struct client *clients,
 		set[i + 2] = (struct pollfd){.fd = clients[i].fd, .events = POLLIN};
 		if (clients[i].fd >= 0 && clients[i].out_sent < clients[i].out_length)
 			set[i + 2].events |= POLLOUT;
-		if (clients[i].fd >= 0 && (clients[i].waiting == SETTLED || clients[i].waiting == WITHDRAWN))
-			timeout = LOOK_MS;
+		if (clients[i].fd >= 0 && clients[i].waiting == SETTLED)
+			settling = true;
+		if (clients[i].fd >= 0 && (clients[i].waiting == RELEASED || clients[i].waiting == WITHDRAWN))
+			looking = true;
 	}
-	return timeout;
+	atomic_store(&agent->settling, settling);
+	return settling || looking ? LOOK_MS : -1;
 }
 
 void *tk_control_thread(void *arg)

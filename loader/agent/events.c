@@ -29,7 +29,7 @@ static void on_notice(void *ctx, const struct tk_notice *notice)
 		tk_files_closed(agent, &notice->inode);
 		break;
 	case TK_NOTICE_TRUNCATE:
-		tk_files_truncate(agent, &notice->inode, notice->guard);
+		tk_files_truncate(agent, &notice->inode, notice->guard, notice->view);
 		break;
 	}
 }

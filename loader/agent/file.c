@@ -210,6 +210,7 @@ void tk_files_open(struct tk_agent *agent, struct tk_opener *opener)
 		free(opener);
 		return;
 	}
+	file->generation = pending->generation;
 	at_once = open_already(file, opener);
 	if (!at_once) {
 		err = tk_event_park(agent, opener->event);
@@ -252,15 +253,16 @@ void tk_files_unpark(struct tk_agent *agent)
 
 /* ---------------------------------------------------------------- other reasons for a turn */
 
-/* Closes can be missed (KERNEL.md 6): every entry is looked at now and then. */
+/* Closes can be missed (KERNEL.md 6): every entry is looked at now and then; kept ones by kept.c. */
 void tk_files_look(struct tk_agent *agent, bool impatient)
 {
 	TK_HOLD(&agent->lock);
 
 	for (size_t i = 0; i < TK_TABLE_SIZE; i++)
 		for (struct tk_file *file = agent->table[i]; file; file = file->hash_next)
-			if (!file->due || impatient)
+			if (!file->listed && (!file->due || impatient))
 				tk_file_queue(agent, file);
+	pthread_cond_signal(&agent->kept_work);
 }
 
 void tk_files_closed(struct tk_agent *agent, const struct tk_inode *inode)
@@ -312,11 +314,19 @@ static int get_by_notice(struct tk_agent *agent, const struct tk_inode *inode, u
 	return fd < 0 ? fd : get_locked(agent, volume, &recipe, inode, fd, ret_file);
 }
 
-/* Somebody may truncate this file by its name, and was refused because it is sealed. */
-void tk_files_truncate(struct tk_agent *agent, const struct tk_inode *inode, uint32_t guard)
+/* Somebody may truncate this file by its name, and was refused because it is sealed, or, in the raw view, kept. */
+void tk_files_truncate(struct tk_agent *agent, const struct tk_inode *inode, uint32_t guard, uint32_t view)
 {
 	struct tk_file *file;
 
+	if (view == TK_VIEW_RAW) {
+		TK_HOLD(&agent->lock);
+		file = tk_file_find(agent, inode);
+		if (file && file->listed)
+			file->release_wanted = true;
+		pthread_cond_signal(&agent->kept_work);
+		return;
+	}
 	if (get_by_notice(agent, inode, guard, &file))
 		return;
 	file->hold_wanted = true;
@@ -328,6 +338,15 @@ void tk_files_truncate(struct tk_agent *agent, const struct tk_inode *inode, uin
 static bool held_uncounted(const struct tk_file *file)
 {
 	return file->state == TK_OPEN && file->attempts > 8 && !file->settled_error;
+}
+
+static bool unsettled_itself(const struct tk_agent *agent, const struct tk_file *file)
+{
+	/* Sealed it is; but who waits for all to be settled wants it to be durable without its record. */
+	if (file->state == TK_KEPT && !file->running && !file->queued)
+		return atomic_load(&agent->settling) || atomic_load(&agent->stopping);
+	return !held_uncounted(file) &&
+	       (file->running || file->queued || file->plain || file->state != TK_SEALED);
 }
 
 /* Files that nobody has open as plaintext and that are not sealed yet. */
@@ -343,8 +362,7 @@ size_t tk_files_unsettled(struct tk_agent *agent)
 			return agent->file_count;
 		for (size_t i = 0; i < TK_TABLE_SIZE; i++)
 			for (struct tk_file *file = agent->table[i]; file; file = file->hash_next)
-				if (!held_uncounted(file) && (file->running || file->queued || file->plain ||
-							      file->state != TK_SEALED))
+				if (unsettled_itself(agent, file))
 					inodes[count++] = file->inode;
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -353,7 +371,7 @@ size_t tk_files_unsettled(struct tk_agent *agent)
 
 		if (!tk_kernel_counts(agent->kernel, &inodes[i], &counts) &&
 		    !tk_kernel_state(agent->kernel, &inodes[i], &state) &&
-		    (!counts.plain || state == TK_SEALING))
+		    (!counts.plain || state == TK_SEALING || state == TK_KEPT))
 			unsettled++;
 	}
 	free(inodes);
@@ -367,7 +385,10 @@ size_t tk_files_unsettled(struct tk_agent *agent)
 void tk_files_let_go(struct tk_agent *agent)
 {
 	for (size_t i = 0; i < TK_TABLE_SIZE; i++)
-		for (struct tk_file *file = agent->table[i]; file; file = file->hash_next)
+		for (struct tk_file *file = agent->table[i]; file; file = file->hash_next) {
+			if (file->state == TK_KEPT && tk_kept_release(agent, &file, 1))
+				tk_report(agent, "a record of a sealed file cannot leave the journal: what is written to the file now will be lost");
 			if (file->state == TK_OPEN && !file->writable && tk_contents_writable(agent, file))
 				tk_report(agent, "a file that is still open cannot be let go: what is written to it now will be lost");
+		}
 }

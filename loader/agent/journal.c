@@ -243,6 +243,7 @@ int tk_draft_commit(struct tk_draft *draft, struct tk_record *record, bool durab
 	tk_fd_close(&draft->fd);
 	/* From here on the name may be durable, whatever the sync says; the caller treats it as being there.
 	 */
+	record->stored_mtime = record->mtime;
 	if (durable && fsync(vault))
 		return -errno;
 	return 0;
@@ -263,6 +264,8 @@ int tk_record_rewrite(struct tk_volume *volume, struct tk_record *record)
 		err = -errno;
 	if (err)
 		record->sequence--; /* the next try must not touch the slot that still stands */
+	else
+		record->stored_mtime = record->mtime;
 	return err;
 }
 
@@ -328,6 +331,7 @@ int tk_record_read(const struct tk_volume *volume, const char *name, struct tk_r
 	if (!best || (uint64_t)st.st_size < TK_PAYLOAD + best->payload_size)
 		return -EBADMSG;
 	slot_read(best, &record);
+	record.stored_mtime = record.mtime;
 	snprintf(record.name, sizeof(record.name), "%s", name);
 	*ret_record = record;
 	return 0;

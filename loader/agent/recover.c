@@ -6,12 +6,13 @@
  *
  *	record		kernel says	then
  *	RESTORE		OPEN		the agent was killed, readers go on: adopted as it is
+ *	RESTORE		KEPT		the file is the payload: nothing is put back, the record is released
  *	RESTORE		anything else	the payload is put back
  *	WRITABLE	OPEN		adopted; sealed after the last close
  *	WRITABLE	anything else	the file's own content is the truth: adopted if somebody has it
  *					open, else sealed
  *	WRITABLE, of a file that is gone	forgotten
- *	RESTORE, of a file that is gone	reported and kept: gone is also what cannot be read
+ *	RESTORE, of a file that is gone	kept until it is known to be deleted: lost.c
  *	damaged				reported and kept aside
  */
 #include <dirent.h>
@@ -20,7 +21,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "loader/agent/agent.h"
+#include "loader/agent/record.h"
 
 #define ASIDE "damaged-"
 #define DRAFT "tmp-"
@@ -54,6 +55,8 @@ static void begin(struct tk_agent *agent, struct tk_file *file)
 		file->writable = file->record.state == TK_WRITABLE;
 		file->state = TK_OPEN;
 		tk_kernel_set_state(agent->kernel, &file->inode, file->writable ? TK_OPEN : TK_OPEN_READ);
+	} else if (state == TK_KEPT) {
+		file->state = TK_KEPT;
 	} else {
 		file->state = TK_SEALING;
 		/* Refused when a descriptor from before is left; then it is UNSEALING, which does as well. */
@@ -65,10 +68,19 @@ static void begin(struct tk_agent *agent, struct tk_file *file)
 	tk_file_queue(agent, file);
 }
 
+static bool is_payload(const struct tk_volume *volume, const struct tk_record *record, int fd,
+		       const struct stat *st)
+{
+	TK_AUTO_FD payload = tk_record_payload(volume, record);
+
+	return payload >= 0 && (uint64_t)st->st_size == record->payload_size &&
+	       tk_contents_same(fd, 0, payload, TK_PAYLOAD, record->payload_size);
+}
+
 /*
  * The record was made before this boot and the file was changed after it, before any agent ran: somebody
- * worked on it while no policy was loaded.  Which of the two is right is not ours to say: both are kept, and
- * nobody is let in.
+ * worked on it while no policy was loaded.  Or the file was kept, and is not as it was: the policy was changed
+ * while no agent ran.  Which of the two is right is not ours to say: both are kept, and nobody is let in.
  */
 static bool edited_unguarded(struct tk_agent *agent, const struct tk_volume *volume,
 			     const struct tk_record *record, const struct tk_inode *inode, int fd)
@@ -78,14 +90,17 @@ static bool edited_unguarded(struct tk_agent *agent, const struct tk_volume *vol
 	struct stat file, kept;
 	time_t boot;
 
-	if (tk_kernel_state(agent->kernel, inode, &state) || state != TK_SEALED)
+	if (tk_kernel_state(agent->kernel, inode, &state) || (state != TK_SEALED && state != TK_KEPT))
 		return false; /* the programs have watched it */
+	if (state == TK_KEPT)
+		return fstat(fd, &file) || !is_payload(volume, record, fd, &file);
 	if (fstat(fd, &file) || fstatat(volume->vault, record->name, &kept, AT_SYMLINK_NOFOLLOW))
 		return false;
 	clock_gettime(CLOCK_REALTIME, &now);
 	clock_gettime(CLOCK_BOOTTIME, &up);
 	boot = now.tv_sec - up.tv_sec;
-	return kept.st_ctim.tv_sec < boot - 1 && file.st_ctim.tv_sec > boot + 1;
+	return kept.st_ctim.tv_sec < boot - 1 && file.st_ctim.tv_sec > boot + 1 &&
+	       !is_payload(volume, record, fd, &file);
 }
 
 static int recover_file(struct tk_agent *agent, struct tk_volume *volume, struct tk_record *record)
@@ -97,11 +112,7 @@ static int recover_file(struct tk_agent *agent, struct tk_volume *volume, struct
 	int err;
 
 	if (fd == -ESTALE || fd == -ENOENT) {
-		/*
-		 * Deleted, and nobody has it open any more; or its inode cannot be read, which the kernel
-		 * calls stale as well (exportfs_decode_fh()).  Then the payload may be all that is left of
-		 * it.
-		 */
+		/* Deleted, and nobody has it open any more; or worse, and the payload is all that is left of it. */
 		if (record->state == TK_RESTORE && record->payload_size)
 			return -ESTALE;
 		tk_kernel_set_state(agent->kernel, &record->inode, TK_SEALED);
@@ -150,6 +161,8 @@ static int recover_name(struct tk_agent *agent, struct tk_volume *volume, const 
 	}
 	if (!err)
 		err = recover_file(agent, volume, &record);
+	if (err == -ESTALE)
+		return tk_lost_add(volume, &record);
 	if (!err || err == -EEXIST) /* taken over already, by an earlier try */
 		return 0;
 	if (err == -EBADMSG && strncmp(name, ASIDE, strlen(ASIDE))) {
@@ -157,11 +170,8 @@ static int recover_name(struct tk_agent *agent, struct tk_volume *volume, const 
 		renameat2(volume->vault, name, volume->vault, aside, RENAME_NOREPLACE);
 	}
 	tk_report(agent, "%s: record %s of the journal cannot be used and is kept: %s", volume->point, name,
-		  err == -ESTALE
-			  ? "its file cannot be read (check the filesystem, then start the agent again)"
-			    " or was deleted (then remove the record)"
-			  : tk_strerror(err));
-	return err == -EBADMSG || err == -EUCLEAN || err == -ESTALE ? 0 : err;
+		  tk_strerror(err));
+	return err == -EBADMSG || err == -EUCLEAN ? 0 : err;
 }
 
 /* Names first: turns that begin while the directory is being read would change it. */
@@ -233,6 +243,9 @@ int tk_recover(struct tk_agent *agent, struct tk_volume *volume)
 
 	if (err)
 		return err == -EROFS ? 0 : err; /* there is none */
+	/* A record that the agent before has just removed must not come back: its file may be written next. */
+	if (fsync(volume->vault))
+		return -errno;
 	err = list(volume, &names, &count);
 	for (size_t i = 0; i < count; i++) {
 		if (!err)

@@ -125,6 +125,7 @@ static void add_files(struct tk_agent *agent, cJSON *json)
 	add_number(files, "waiting", waiting);
 	add_number(files, "open_raw", raw);
 	add_number(files, "plaintext_found", plain);
+	add_number(files, "kept", agent->kept.count);
 	add_number(files, "records", records);
 	add_number(json, "queue", agent->small.length + agent->large.length);
 	add_number(json, "workers", agent->workers);

@@ -32,6 +32,9 @@ struct walk {
 	struct tk_agent *agent;
 	const struct root *roots, *root;
 	size_t root_count;
+	bool encrypts; /* the guard point that is walked: plaintext is to be found */
+	bool lost;     /* files of records are looked for */
+	bool whole;    /* every name was met */
 };
 
 static void count(struct tk_agent *agent, uint64_t *counter)
@@ -129,28 +132,39 @@ static void walk_dir(struct walk *walk, int fd, unsigned int depth)
 	struct dirent *entry;
 
 	if (!dir) {
+		walk->whole = false;
 		close(fd);
 		return;
 	}
-	while (!atomic_load(&walk->agent->stopping) && (entry = readdir(dir))) {
+	while (errno = 0, !atomic_load(&walk->agent->stopping) && (entry = readdir(dir))) {
 		const char *name = entry->d_name;
 		struct stat st;
 		int child;
 
 		if (!strcmp(name, ".") || !strcmp(name, ".."))
 			continue;
-		if (entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN)
+		if (walk->lost && entry->d_type != DT_DIR)
+			tk_lost_seen(walk->root->volume, fd, name, entry->d_ino);
+		if (walk->encrypts && (entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN))
 			look(walk, fd, name);
-		if (depth == DEPTH_MAX || (entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN))
+		if (entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN)
 			continue;
+		if (depth == DEPTH_MAX) {
+			walk->whole = false;
+			continue;
+		}
 		child = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC);
-		if (child < 0)
+		if (child < 0) {
+			walk->whole = walk->whole && errno == ENOTDIR;
 			continue;
+		}
 		if (fstat(child, &st) || not_ours(walk, &st))
 			close(child);
 		else
 			walk_dir(walk, child, depth + 1);
 	}
+	if (errno || atomic_load(&walk->agent->stopping))
+		walk->whole = false;
 	closedir(dir);
 }
 
@@ -188,23 +202,33 @@ static struct root *roots_of(struct tk_agent *agent, size_t *ret_count)
 
 static void sweep(struct tk_agent *agent)
 {
-	struct walk walk = {.agent = agent};
+	struct walk walk = {.agent = agent, .whole = true};
 	struct root *roots = roots_of(agent, &walk.root_count);
 
 	walk.roots = roots;
 	for (size_t i = 0; roots && i < walk.root_count; i++) {
+		struct tk_volume *volume = roots[i].volume;
 		int fd;
 
 		walk.root = &roots[i];
-		if (walk.root->volume)
-			tk_vault_tidy(walk.root->volume);
-		if (!walk.root->volume || !walk.root->recipe.algorithm)
-			continue; /* its policy encrypts nothing */
-		fd = tk_handle_open(walk.root->volume, &walk.root->handle,
-				    O_RDONLY | O_DIRECTORY | O_NOATIME);
+		if (!volume) {
+			walk.whole = false;
+			continue;
+		}
+		tk_vault_tidy(volume);
+		walk.encrypts = roots[i].recipe.algorithm;
+		walk.lost = atomic_load(&volume->recovered) && volume->lost;
+		if (!walk.encrypts && !walk.lost)
+			continue;
+		fd = tk_handle_open(volume, &walk.root->handle, O_RDONLY | O_DIRECTORY | O_NOATIME);
 		if (fd >= 0)
 			walk_dir(&walk, fd, 0);
+		else
+			walk.whole = false;
 	}
+	for (size_t i = 0; roots && i < walk.root_count; i++)
+		if (roots[i].volume && atomic_load(&roots[i].volume->recovered))
+			tk_lost_conclude(agent, roots[i].volume, walk.whole);
 	free(roots);
 }
 

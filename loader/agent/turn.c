@@ -50,6 +50,11 @@ static void complain(struct tk_agent *agent, struct tk_file *file, const char *w
 	tk_report(agent, "%s: %s: %s", name, what, tk_strerror(err));
 }
 
+static bool no_room(int err)
+{
+	return err == -ENOSPC || err == -EDQUOT;
+}
+
 /* ---------------------------------------------------------------- serving openers */
 
 /* 0: allow; -EAGAIN: go on waiting; else deny. */
@@ -58,8 +63,10 @@ static int serve_plain(struct tk_agent *agent, struct tk_file *file, struct tk_o
 	bool write = may_write(opener);
 	int err = 0;
 
-	if (file->state == TK_SEALED) {
+	if (file->state == TK_SEALED || file->state == TK_KEPT) {
 		err = tk_contents_unseal(agent, file, write);
+		if (no_room(err) && tk_kept_give_way(agent, file->volume))
+			err = tk_contents_unseal(agent, file, write);
 		if (err == -EAGAIN) {
 			if (!opener->deadline)
 				opener->deadline = tk_now_ms() + RAW_PATIENCE_MS;
@@ -83,13 +90,22 @@ static int serve_plain(struct tk_agent *agent, struct tk_file *file, struct tk_o
  * The raw view gets TAKA or nothing.  Plaintext that was found is sealed first; while the opener waits it
  * counts as somebody who has the file open (KERNEL.md 10), so that mostly means: come again in a moment.
  */
-static int serve_raw(struct tk_agent *agent, struct tk_file *file)
+static int serve_raw(struct tk_agent *agent, struct tk_file *file, const struct tk_opener *opener)
 {
 	enum tk_contents kind;
 	TK_AUTO_FD fd = -1;
 	struct stat st;
-	int err;
+	int err = 0;
 
+	if (file->state == TK_KEPT && !may_write(opener))
+		return 0;
+	/* Or a crash would undo what he writes. */
+	if (file->state == TK_KEPT)
+		err = tk_kept_release(agent, &file, 1);
+	if (err) {
+		complain(agent, file, "cannot be opened for writing as it is stored", err);
+		return err;
+	}
 	if (file->state != TK_SEALED)
 		return -EBUSY;
 	fd = tk_file_reopen(file, O_RDONLY);
@@ -113,7 +129,7 @@ static int serve(struct tk_agent *agent, struct tk_file *file, struct tk_opener 
 			return -EBUSY;
 		}
 	}
-	return opener->view == TK_VIEW_RAW ? serve_raw(agent, file) : serve_plain(agent, file, opener);
+	return opener->view == TK_VIEW_RAW ? serve_raw(agent, file, opener) : serve_plain(agent, file, opener);
 }
 
 static void take_arrivals(struct tk_agent *agent, struct tk_file *file)
@@ -165,7 +181,7 @@ static void begin_hold(struct tk_agent *agent, struct tk_file *file)
 {
 	int err = 0;
 
-	if (file->state == TK_SEALED)
+	if (file->state == TK_SEALED || file->state == TK_KEPT)
 		err = tk_contents_unseal(agent, file, true);
 	else if (file->state == TK_OPEN && !file->writable)
 		err = tk_contents_writable(agent, file);
@@ -179,6 +195,8 @@ static uint64_t try_seal(struct tk_agent *agent, struct tk_file *file)
 	int err =
 		file->state == TK_SEALING ? tk_contents_put_back(agent, file) : tk_contents_seal(agent, file);
 
+	if (no_room(err) && tk_kept_give_way(agent, file->volume))
+		return tk_now_ms();
 	switch (err) {
 	case 0:
 		file->plain = false;
@@ -273,6 +291,8 @@ uint64_t tk_file_turn(struct tk_agent *agent, struct tk_file *file)
 		return look_open(agent, file);
 	case TK_SEALED:
 		return look_sealed(agent, file);
+	case TK_KEPT:
+		return 0;
 	default:
 		return try_seal(agent, file);
 	}

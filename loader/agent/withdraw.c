@@ -64,8 +64,17 @@ void tk_withdraw_tick(struct tk_agent *agent)
 		tk_withdraw_end(agent);
 }
 
-/* Files of these guard points that are not sealed; a raw reader's are. */
-size_t tk_withdraw_left(struct tk_agent *agent, const cJSON *guards)
+/* A raw reader's file is sealed, and so is a kept one, whose record goes before a reload. */
+static bool is_sealed(const struct tk_file *file)
+{
+	if (file->arrivals || file->plain)
+		return false;
+	return file->state == TK_KEPT ||
+	       (file->state == TK_SEALED && !file->has_record && !file->running && !file->queued);
+}
+
+/* Files of these guard points that are not sealed. */
+size_t tk_withdraw_left(struct tk_agent *agent, const struct cJSON *guards)
 {
 	size_t left = 0;
 	TK_HOLD(&agent->lock);
@@ -73,8 +82,6 @@ size_t tk_withdraw_left(struct tk_agent *agent, const cJSON *guards)
 	atomic_store(&agent->withdrawn_until, tk_now_ms() + WITHDRAWN_MS);
 	for (size_t i = 0; i < TK_TABLE_SIZE; i++)
 		for (const struct tk_file *file = agent->table[i]; file; file = file->hash_next)
-			left += is_named(guards, file->recipe.guard) &&
-				(file->running || file->queued || file->arrivals || file->waiting || file->plain ||
-				 file->has_record || file->state != TK_SEALED);
+			left += is_named(guards, file->recipe.guard) && !is_sealed(file);
 	return left;
 }

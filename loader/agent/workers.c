@@ -186,10 +186,10 @@ static void wait_for_work(struct tk_agent *agent)
 	pthread_cond_timedwait(&agent->work, &agent->lock, &until);
 }
 
-/* Under lock, after a turn. */
-static void finish(struct tk_agent *agent, struct tk_file *file, uint64_t due)
+void tk_file_turned(struct tk_agent *agent, struct tk_file *file, uint64_t due)
 {
 	file->running = false;
+	tk_kept_list(agent, file);
 	if (file->wanted || file->arrivals || file->hold_wanted) {
 		file->wanted = false;
 		tk_file_queue(agent, file);
@@ -234,7 +234,7 @@ static void *worker(void *arg)
 		pthread_mutex_lock(&agent->lock);
 		agent->running--;
 		agent->running_large -= large;
-		finish(agent, file, due);
+		tk_file_turned(agent, file, due);
 		if (large)
 			pthread_cond_signal(&agent->work); /* there is room for the next large one */
 	}
@@ -253,7 +253,7 @@ int tk_workers_start(struct tk_agent *agent)
 		if (err)
 			return err;
 	}
-	return 0;
+	return tk_thread_start(agent, tk_kept_thread, agent, "tk-kept");
 }
 
 void tk_workers_drain(struct tk_agent *agent)

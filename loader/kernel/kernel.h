@@ -130,6 +130,7 @@ int tk_kernel_take_open(struct tk_kernel *kernel, uint32_t tid, struct tk_pendin
  *   TK_UNSEALING  -EBUSY while raw descriptions are open; sets written to 0
  *   TK_SEALING    -EBUSY while plaintext descriptions are open, openers that wait for the agent included
  *   TK_OPEN, TK_OPEN_READ  always
+ *   TK_KEPT       -ENOSPC where too many files are remembered already
  *   TK_SEALED     always; the entry is forgotten when no description is left
  * It survives the agent: after a restart tk_kernel_state() still answers.
  */
@@ -146,6 +147,8 @@ bool tk_kernel_has_times(struct tk_kernel *kernel);
 
 /* Is any file open as plaintext, or on its way? */
 bool tk_kernel_any_open(struct tk_kernel *kernel);
+/* Has any file a record that would undo what is written to it unguarded (TK_KEPT)? */
+bool tk_kernel_any_kept(struct tk_kernel *kernel);
 
 /*
  * Waits for notices and hands each to the callback; returns after at least one, or after timeout_ms (-1: none).

@@ -155,7 +155,8 @@ int tk_kernel_counts(struct tk_kernel *kernel, const struct tk_inode *inode, str
 	return err;
 }
 
-bool tk_kernel_any_open(struct tk_kernel *kernel)
+/* Is any file in this state, or, !is, in another?  True also when that is not known. */
+static bool any_file(struct tk_kernel *kernel, enum tk_file_state state, bool is)
 {
 	struct tk_bucket bucket;
 
@@ -163,10 +164,20 @@ bool tk_kernel_any_open(struct tk_kernel *kernel)
 		if (bpf_map_lookup_elem_flags(kernel->maps[TK_MAP_OPEN_FILES], &i, &bucket, BPF_F_LOCK))
 			return true; /* unknown */
 		for (size_t k = 0; k < TK_BUCKET_FILES; k++)
-			if (bucket.files[k].state != TK_SEALED)
+			if ((bucket.files[k].state == state) == is)
 				return true;
 	}
 	return false;
+}
+
+bool tk_kernel_any_open(struct tk_kernel *kernel)
+{
+	return any_file(kernel, TK_SEALED, false);
+}
+
+bool tk_kernel_any_kept(struct tk_kernel *kernel)
+{
+	return any_file(kernel, TK_KEPT, true);
 }
 
 /* The callback a ring was last polled with; libbpf fixes its own at creation. */

@@ -128,7 +128,6 @@ static int full(void)
 		return __real_##name args;    \
 	}
 
-PLAIN(int, fdatasync, DOES_IO, (int fd), (fd))
 PLAIN(int, ftruncate64, DOES_IO | NEEDS_MEMORY, (int fd, off_t size), (fd, size))
 PLAIN(int, futimens, DOES_IO, (int fd, const struct timespec *times), (fd, times))
 PLAIN(int, renameat2, DOES_IO | NEEDS_ROOM | NEEDS_MEMORY,
@@ -159,6 +158,19 @@ static bool opening(int flags)
 	return failed(DOES_IO | NEEDS_MEMORY | (flags & O_CREAT ? NEEDS_ROOM : CHANGES_NOTHING));
 }
 
+/* Takes over fd. */
+static int readable(int fd, int otherwise)
+{
+	struct stat st;
+
+	if (fd < 0 || !fake_shared || !fake_shared->unreadable || fstat(fd, &st) ||
+	    st.st_ino != fake_shared->unreadable)
+		return fd;
+	close(fd);
+	errno = otherwise;
+	return -1;
+}
+
 int __real_openat64(int dir, const char *path, int flags, mode_t mode);
 int __wrap_openat64(int dir, const char *path, int flags, ...);
 int __wrap_openat64(int dir, const char *path, int flags, ...)
@@ -169,7 +181,7 @@ int __wrap_openat64(int dir, const char *path, int flags, ...)
 	va_start(args, flags);
 	mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
 	va_end(args);
-	return opening(flags) ? -1 : __real_openat64(dir, path, flags, mode);
+	return opening(flags) ? -1 : readable(__real_openat64(dir, path, flags, mode), EIO);
 }
 
 int __real_open64(const char *path, int flags, mode_t mode);
@@ -267,6 +279,8 @@ int __wrap_fsync(int fd)
 {
 	struct stat st;
 
+	if (fake_shared)
+		fake_shared->flushes++;
 	if (failed(DOES_IO))
 		return -1;
 	if (fake_shared && fake_shared->unsyncable && !fstat(fd, &st) &&
@@ -277,19 +291,25 @@ int __wrap_fsync(int fd)
 	return __real_fsync(fd);
 }
 
+/* What waits for the disk is counted. */
+#define FLUSH(name)                           \
+	int __real_##name(int fd);            \
+	int __wrap_##name(int fd);            \
+	int __wrap_##name(int fd)             \
+	{                                     \
+		if (fake_shared)              \
+			fake_shared->flushes++; \
+		return failed(DOES_IO) ? -1 : __real_##name(fd); \
+	}
+
+FLUSH(fdatasync)
+FLUSH(syncfs)
+
 int __real_open_by_handle_at(int mount, struct file_handle *handle, int flags);
 int __wrap_open_by_handle_at(int mount, struct file_handle *handle, int flags);
 int __wrap_open_by_handle_at(int mount, struct file_handle *handle, int flags)
 {
-	int fd = __real_open_by_handle_at(mount, handle, flags);
-	struct stat st;
-
-	if (fd < 0 || !fake_shared || !fake_shared->unreadable || fstat(fd, &st) ||
-	    st.st_ino != fake_shared->unreadable)
-		return fd;
-	close(fd);
-	errno = ESTALE;
-	return -1;
+	return readable(__real_open_by_handle_at(mount, handle, flags), ESTALE);
 }
 
 /* Long enough for whatever does not wait for the answer to be sent. */

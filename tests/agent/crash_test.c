@@ -141,9 +141,11 @@ static bool at_rest(const struct rig *rig)
 {
 	uint32_t state;
 
+	state = state_of(rig, "c");
+	if (state == TK_KEPT) /* sealed too late for that */
+		rig_ask_to_settle(rig);
 	if (!journal_empty(rig))
 		return false;
-	state = state_of(rig, "c");
 	return state == TK_SEALED || state == UINT32_MAX;
 }
 

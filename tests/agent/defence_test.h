@@ -9,8 +9,9 @@
 void defence_tests(const char *fs);
 /* What an application expects when nothing goes wrong. */
 void work_tests(const char *fs);
-/* Two journals of one filesystem; many large files; no room. */
+/* Two journals of one filesystem; files whose record stays; many large files; no room. */
 void journal_tests(const char *fs);
+void kept_tests(const char *fs);
 void load_tests(const char *fs);
 /* The key's token is taken out and put back. */
 void token_tests(const char *fs);

@@ -82,6 +82,7 @@ struct fake_shared {
 	_Atomic bool bad_notices;   /* of closes: half are lost, and some come twice */
 	_Atomic uint32_t hang;	    /* enum fake_hang */
 	_Atomic uint32_t hanging;   /* threads that do */
+	_Atomic uint32_t flushes;   /* calls that wait until something is on the disk */
 	struct fake_fault fault;
 };
 

@@ -48,7 +48,7 @@ static bool sealed_or_gone(const struct rig *rig, const char *name)
 {
 	uint32_t state = state_of(rig, name);
 
-	return state == TK_SEALED || state == UINT32_MAX;
+	return state == TK_SEALED || state == TK_KEPT || state == UINT32_MAX;
 }
 
 /* Of what the agent must find by itself the kernel's state says nothing. */
@@ -56,7 +56,7 @@ static bool done(const struct rig *rig, const struct work *work)
 {
 	bool by_sweep = work->operation == FOUND || work->operation == ADOPTED;
 
-	return journal_empty(rig) && sealed_or_gone(rig, work->name) && sealed_or_gone(rig, work->other) &&
+	return at_ease(rig) && sealed_or_gone(rig, work->name) && sealed_or_gone(rig, work->other) &&
 	       (!by_sweep || !work->size || is_taka(rig, work->name));
 }
 
@@ -95,20 +95,25 @@ static bool succeed_in_vain(struct rig *rig, size_t fault, uint32_t at)
 	arm(rig, fault, at);
 	if (agent_start_quietly(rig)) {
 		rig_ask_for_sweep(rig);
-		WAIT_FOR(rig->shared->fault.fired || journal_empty(rig));
+		WAIT_FOR(rig->shared->fault.fired || at_ease(rig));
 	}
 	disarm(rig);
 	agent_kill(rig);
 	return agent_start(rig, NULL);
 }
 
-static bool ready(struct rig *rig, const struct work *work)
+/* kept: what was prepared may still have its record (TK_KEPT). */
+static bool ready(struct rig *rig, const struct work *work, bool kept)
 {
 	if (!rig->agent && !agent_start(rig, NULL))
 		return false;
+	if (!all_sealed(rig))
+		rig_ask_to_settle(rig); /* or records of files that are gone would be there for a moment */
 	work_clear(rig, work);
 	rig->shared->file_count = 0; /* all is sealed: nothing is known of them */
-	return work_prepare(rig, work) && WAIT_FOR(all_sealed(rig));
+	if (!work_prepare(rig, work) || !WAIT_FOR(at_ease(rig)))
+		return false;
+	return kept || all_sealed(rig) || (rig_ask_to_settle(rig) && WAIT_FOR(all_sealed(rig)));
 }
 
 /*
@@ -121,7 +126,8 @@ static bool at_rest(struct rig *rig, const struct work *work)
 	bool rests = false;
 
 	for (int tries = 0; !rests && tries < 3; tries++)
-		rests = rig_ask_to_settle(rig) && WAIT_FOR(done(rig, work));
+		rests = rig_ask_to_settle(rig) && WAIT_FOR(done(rig, work)) &&
+			(journal_empty(rig) || (rig_ask_to_settle(rig) && journal_empty(rig)));
 	return rests;
 }
 
@@ -155,7 +161,7 @@ static bool point(struct rig *rig, struct work *work, size_t fault, uint32_t at,
 
 	snprintf(where, sizeof(where), "%zu at step %u", fault, at);
 	work->seed++;
-	if (!check(ready(rig, work), "%s: %s: set up", rig->fs, work->name))
+	if (!check(ready(rig, work, (fault ^ work->operation) & 1), "%s: %s: set up", rig->fs, work->name))
 		return false;
 	if (!meet(rig, work, fault, at)) {
 		check(done(rig, work) && work_look(rig, work, SIZE_MAX) == CHANGED,

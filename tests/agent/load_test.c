@@ -48,7 +48,7 @@ static bool small_sealed(const struct rig *rig)
 
 	for (unsigned int i = 0; i < SMALL_FILES; i++) {
 		snprintf(name, sizeof(name), "small-%u", i);
-		if (!is_taka(rig, name) || state_of(rig, name) != TK_SEALED)
+		if (!is_taka(rig, name) || (state_of(rig, name) != TK_SEALED && state_of(rig, name) != TK_KEPT))
 			return false;
 	}
 	return true;

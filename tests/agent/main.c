@@ -61,6 +61,7 @@ static void test_filesystem(const char *fs, enum part part)
 		withdraw_tests(fs);
 		defence_tests(fs);
 		journal_tests(fs);
+		kept_tests(fs);
 		load_tests(fs);
 		token_tests(fs);
 		shield_tests(fs);

@@ -87,8 +87,8 @@ static void look(struct run *run, size_t now, const char *where)
 
 static void cut(struct run *run, size_t flushed, size_t now, unsigned int way)
 {
-	/* btrfs trusts its disk to write the four kilobytes of a superblock as one. */
-	size_t sector = strcmp(run->rig->fs, "btrfs") ? 512 : 4096;
+	/* A superblock has a checksum and is trusted to be written as one: four kilobytes of btrfs, one of ext4. */
+	size_t sector = !strcmp(run->rig->fs, "btrfs") ? 4096 : !strcmp(run->rig->fs, "ext4") ? 1024 : 512;
 	char where[64];
 
 	snprintf(where, sizeof(where), "in run %u at write %zu, way %u", run->number, now, way);

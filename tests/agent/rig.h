@@ -62,6 +62,12 @@ void rig_ask_for_sweep(const struct rig *rig); /* does not wait for it */
 /* Nothing lies in the journal, and the kernel knows of no file that is not sealed. */
 bool all_sealed(const struct rig *rig);
 bool journal_empty(const struct rig *rig); /* says nothing */
+/* Nothing lies in the journal but records of kept files. */
+bool at_ease(const struct rig *rig);
+/* What the kernel has of an open file (enum tk_file_state); UINT32_MAX: nothing. */
+uint32_t state_of_fd(const struct rig *rig, int fd);
+/* Nobody has it open in the raw view any more: what the kernel programs would notice. */
+void raw_closed(const struct rig *rig, const char *name);
 /* The machine was switched off: nothing of the kernel's is left. */
 void kernel_forget(struct rig *rig);
 

@@ -135,6 +135,28 @@ bool journal_empty(const struct rig *rig)
 	return !records(rig, name, sizeof(name));
 }
 
+bool at_ease(const struct rig *rig)
+{
+	char name[256];
+	int kept = 0;
+
+	for (uint32_t i = 0; i < rig->shared->file_count; i++)
+		kept += rig->shared->files[i].state == TK_KEPT;
+	return records(rig, name, sizeof(name)) == kept;
+}
+
+void raw_closed(const struct rig *rig, const char *name)
+{
+	int fd = below(rig, name);
+	struct stat st;
+
+	for (uint32_t i = 0; fd >= 0 && !fstat(fd, &st) && i < rig->shared->file_count; i++)
+		if (rig->shared->files[i].inode.ino == st.st_ino)
+			rig->shared->files[i].raw = 0;
+	if (fd >= 0)
+		close(fd);
+}
+
 bool all_sealed(const struct rig *rig)
 {
 	for (uint32_t i = 0; i < rig->shared->file_count; i++)
@@ -143,17 +165,23 @@ bool all_sealed(const struct rig *rig)
 	return journal_empty(rig);
 }
 
-bool plain_now(const struct rig *rig, int fd)
+uint32_t state_of_fd(const struct rig *rig, int fd)
 {
 	struct stat st;
 
 	if (fstat(fd, &st))
-		return false;
+		return UINT32_MAX;
 	for (uint32_t i = rig->shared->file_count; i-- > 0;) /* the newest file of that number */
 		if (rig->shared->files[i].inode.ino == st.st_ino)
-			return rig->shared->files[i].state == TK_OPEN ||
-			       rig->shared->files[i].state == TK_OPEN_READ;
-	return false;
+			return rig->shared->files[i].state;
+	return UINT32_MAX;
+}
+
+bool plain_now(const struct rig *rig, int fd)
+{
+	uint32_t state = state_of_fd(rig, fd);
+
+	return state == TK_OPEN || state == TK_OPEN_READ;
 }
 
 bool snapshot(const struct rig *rig, const char *name, struct snapshot *ret)

@@ -23,8 +23,13 @@ enum operation {
 	LINKED,
 	FOUND,	 /* it lay there as plaintext */
 	ADOPTED, /* so, and somebody had it open */
+	/* Of a file that has been read before, and is kept. */
+	READ_AGAIN,
+	REWRITTEN_KEPT,
+	RESTORED, /* through the raw view, as a backup program does */
+	DISCARDED,
 };
-#define OPERATIONS (ADOPTED + 1)
+#define OPERATIONS (DISCARDED + 1)
 extern const char *const operation_names[OPERATIONS];
 
 struct work {

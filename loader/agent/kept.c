@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * loader/agent/kept.c - sealed files whose record stays.  Owns which files these are, and
+ * their becoming ordinary sealed ones.
+ *
+ * A small file that is sealed keeps its record, which says that a crash is to give it the bytes that it has
+ * now.  So the file itself need not be made durable, and its next open finds the ciphertext in the journal:
+ * neither waits for the disk.  The price is that a crash undoes whatever is written to the file as it is
+ * stored.  So the kernel programs let nobody write it in the raw view (TK_KEPT), and who wants to is answered
+ * when the file is durable and the record is durably gone: released.  What changes the file otherwise (its
+ * times, its names, its links) is noticed soon after, and the record, which knows nothing of it, goes as
+ * well.
+ *
+ * Few releases are made alone.  A thread of its own makes them by the hundred, with one flush for all files
+ * and one for the journal.  Records go when there are too many or too little room on the filesystem, when a
+ * policy comes, when somebody wants all to be settled, and at the agent's end.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "loader/agent/record.h"
+
+#define LARGEST (256 << 10) /* bytes of ciphertext: copying it costs less than a flush */
+#define MOST 2048	    /* files of a volume */
+#define MOST_BYTES (64ull << 20)
+#define ROOM_LEFT 16 /* the part of a filesystem, 1/n, that is never taken for this */
+#define BATCH 256
+#define LOOK_MS 1000
+#define EACH 4 /* so few are synced one by one: the rest of the filesystem is not waited for */
+
+/* ---------------------------------------------------------------- one file's turn */
+
+static bool same_recipe(const struct tk_recipe *a, const struct tk_recipe *b)
+{
+	return a->algorithm == b->algorithm && a->chunk_log2 == b->chunk_log2 &&
+	       !strcmp(a->key_id, b->key_id) && !strcmp(a->guard, b->guard);
+}
+
+static bool cramped(struct tk_volume *volume)
+{
+	struct statvfs st;
+
+	return fstatvfs(volume->mount, &st) || st.f_bavail < st.f_blocks / ROOM_LEFT;
+}
+
+/* Under lock: as many again are borne while the oldest are on their way out. */
+static bool over(const struct tk_volume *volume, unsigned int times)
+{
+	return volume->kept > MOST * times || volume->kept_bytes > MOST_BYTES * times;
+}
+
+static bool same_time(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+bool tk_kept_allowed(struct tk_agent *agent, struct tk_file *file)
+{
+	const struct tk_record *record = &file->record;
+
+	if (!file->has_record || file->unsure || file->unsynced || record->state != TK_RESTORE ||
+	    !record->payload_size || record->payload_size > LARGEST)
+		return false;
+	/* A time that was set meanwhile is one that the record does not know. */
+	if (!same_time(&record->mtime, &record->stored_mtime))
+		return false;
+	/* What was open before the policy in force may lie in no guard point of it. */
+	if (atomic_load(&agent->stopping) || atomic_load(&agent->settling) ||
+	    file->generation != agent->now.generation || cramped(file->volume))
+		return false;
+	TK_HOLD(&agent->lock);
+	file->volume->cramped = false;
+	if (agent->halted || over(file->volume, 2) || agent->kept.not_before > tk_now_ms())
+		return false;
+	agent->kept.coming += !file->coming;
+	file->coming = true;
+	return true;
+}
+
+/* Any write, also one that slipped by, changes st_ctim; but not within the same tick of the clock. */
+static bool untouched(const struct tk_file *file)
+{
+	struct stat st;
+
+	return !fstat(file->path, &st) && st.st_nlink == 1 && same_time(&st.st_ctim, &file->kept_since) &&
+	       tk_same_mtime(&st, &file->record) && (uint64_t)st.st_size == file->record.payload_size;
+}
+
+/* The record may have lain there for long: a disk that spoils it must not spoil the file as well. */
+static bool whole(struct tk_agent *agent, const struct tk_file *file)
+{
+	TK_AUTO_FD payload = tk_record_payload(file->volume, &file->record);
+	TK_AUTO_FD fd = tk_file_reopen(file, O_RDONLY);
+	uint64_t size = file->record.payload_size;
+
+	if (payload < 0 || fd < 0)
+		return false;
+	return tk_contents_same(fd, 0, payload, TK_PAYLOAD, size) ||
+	       !tk_verify_fd(agent->keys, payload, TK_PAYLOAD, size, NULL, NULL);
+}
+
+bool tk_kept_holds(struct tk_agent *agent, const struct tk_file *file)
+{
+	return file->has_record && same_recipe(&file->record.recipe, &file->recipe) && untouched(file) &&
+	       whole(agent, file);
+}
+
+/* The file is durable, or there is none any more: now its record may go. */
+static int release_one(struct tk_agent *agent, struct tk_file *file, bool durable)
+{
+	TK_AUTO_FD fd = -1;
+	struct stat st;
+	int err;
+
+	if (!file->has_record)
+		return 0; /* all but the journal's flush was done before */
+	if (!durable && !file->sync_failed && !fstat(file->path, &st) && st.st_nlink) {
+		fd = tk_file_reopen(file, O_RDONLY);
+		if (fd < 0)
+			return fd;
+		if (fsync(fd)) {
+			file->sync_failed = true;
+			return -errno;
+		}
+	}
+	/* One that succeeds after one that failed proves nothing, so it is all written anew. */
+	if (file->sync_failed) {
+		err = tk_file_set_state(agent, file, TK_UNSEALING);
+		return err ? err : tk_contents_put_back(agent, file);
+	}
+	return tk_file_unlink(file);
+}
+
+int tk_kept_release(struct tk_agent *agent, struct tk_file **files, size_t count)
+{
+	bool durable = false, dirty = false;
+	int vault = count ? files[0]->volume->vault : -1, first = 0, err;
+
+	if (count > EACH) {
+		durable = !syncfs(vault);
+		for (size_t i = 0; i < count && !durable; i++)
+			files[i]->sync_failed = true;
+	}
+	for (size_t i = 0; i < count; i++) {
+		err = release_one(agent, files[i], durable);
+		first = first ? first : err;
+		dirty |= files[i]->unsynced;
+	}
+	err = dirty && fsync(vault) ? -errno : 0;
+	first = first ? first : err;
+	for (size_t i = 0; i < count; i++) {
+		if (files[i]->has_record || files[i]->state != TK_KEPT)
+			continue;
+		if (!err)
+			files[i]->unsynced = false;
+		if (!files[i]->unsynced) {
+			int told = tk_file_sealed(agent, files[i]);
+
+			first = first ? first : told;
+		}
+	}
+	return first;
+}
+
+/* ---------------------------------------------------------------- the list, under lock */
+
+void tk_kept_unlist(struct tk_agent *agent, struct tk_file *file)
+{
+	if (!file->listed)
+		return;
+	*(file->kept_older ? &file->kept_older->kept_newer : &agent->kept.oldest) = file->kept_newer;
+	*(file->kept_newer ? &file->kept_newer->kept_older : &agent->kept.newest) = file->kept_older;
+	file->kept_older = file->kept_newer = NULL;
+	file->listed = false;
+	agent->kept.count--;
+	file->volume->kept--;
+	file->volume->kept_bytes -= file->kept_bytes;
+	file->release_wanted = false;
+}
+
+static bool all_must_go(const struct tk_agent *agent)
+{
+	return atomic_load(&agent->stopping) || atomic_load(&agent->settling) ||
+	       agent->kept.not_before > tk_now_ms();
+}
+
+void tk_kept_pause(struct tk_agent *agent, uint64_t ms)
+{
+	TK_HOLD(&agent->lock);
+
+	agent->kept.not_before = tk_now_ms() + ms;
+	pthread_cond_signal(&agent->kept_work);
+}
+
+bool tk_kept_any(struct tk_agent *agent)
+{
+	TK_HOLD(&agent->lock);
+
+	return agent->kept.count || agent->kept.coming;
+}
+
+void tk_kept_list(struct tk_agent *agent, struct tk_file *file)
+{
+	agent->kept.coming -= file->coming;
+	file->coming = false;
+	if (file->state != TK_KEPT)
+		tk_kept_unlist(agent, file);
+	if (file->state != TK_KEPT || file->listed)
+		return;
+	file->kept_older = agent->kept.newest;
+	*(agent->kept.newest ? &agent->kept.newest->kept_newer : &agent->kept.oldest) = file;
+	agent->kept.newest = file;
+	file->listed = true;
+	agent->kept.count++;
+	file->volume->kept++;
+	file->kept_bytes = file->record.payload_size; /* which may be another's when it leaves the list */
+	file->volume->kept_bytes += file->kept_bytes;
+	if (all_must_go(agent) || over(file->volume, 1))
+		pthread_cond_signal(&agent->kept_work);
+}
+
+static bool free_to_take(const struct tk_file *file)
+{
+	return !file->running && !file->queued && !file->arrivals;
+}
+
+/* Takes the turns of up to BATCH files of one volume, the oldest first.  volume: NULL: any that needs it. */
+static size_t take(struct tk_agent *agent, const struct tk_volume *volume, struct tk_file **files,
+		   bool (*wanted)(const struct tk_agent *agent, const struct tk_file *file))
+{
+	size_t count = 0;
+
+	for (struct tk_file *file = agent->kept.oldest; file && count < BATCH; file = file->kept_newer) {
+		if (!free_to_take(file) || (volume && file->volume != volume) || !wanted(agent, file))
+			continue;
+		file->running = true;
+		volume = file->volume;
+		files[count++] = file;
+	}
+	agent->running += count > 0;
+	return count;
+}
+
+static void give_back(struct tk_agent *agent, struct tk_file **files, size_t count)
+{
+	agent->running--;
+	for (size_t i = 0; i < count; i++) {
+		if (files[i]->state != TK_KEPT)
+			files[i]->wanted = true; /* an ordinary turn says what becomes of it */
+		tk_file_turned(agent, files[i], 0);
+	}
+}
+
+/* ---------------------------------------------------------------- those that must go */
+
+static bool any(const struct tk_agent *agent, const struct tk_file *file)
+{
+	return true;
+}
+
+static bool too_much(const struct tk_agent *agent, const struct tk_file *file)
+{
+	const struct tk_volume *volume = file->volume;
+
+	if (all_must_go(agent) || file->release_wanted || volume->cramped ||
+	    file->generation != agent->now.generation)
+		return true;
+	return over(volume, 1); /* then a whole batch: or each one that comes would send one away */
+}
+
+/* Called and returns with the lock held.  False: there are none, or none that can be had. */
+static bool release_some(struct tk_agent *agent, const struct tk_volume *volume,
+			 bool (*wanted)(const struct tk_agent *, const struct tk_file *))
+{
+	struct tk_file *files[BATCH];
+	size_t count = agent->halted ? 0 : take(agent, volume, files, wanted);
+	int err;
+
+	if (!count)
+		return false;
+	pthread_mutex_unlock(&agent->lock);
+	err = tk_kept_release(agent, files, count);
+	if (err && !files[0]->settled_error)
+		tk_report(
+			agent,
+			"%s: records of sealed files cannot leave the journal, which will be tried again: %s",
+			files[0]->volume->point, tk_strerror(err));
+	files[0]->settled_error = err;
+	pthread_mutex_lock(&agent->lock);
+	give_back(agent, files, count);
+	return !err;
+}
+
+bool tk_kept_give_way(struct tk_agent *agent, const struct tk_volume *volume)
+{
+	bool gave_way = false;
+	TK_HOLD(&agent->lock);
+
+	while (release_some(agent, volume, any))
+		gave_way = true;
+	return gave_way;
+}
+
+/* ---------------------------------------------------------------- the thread */
+
+static bool every(const struct tk_agent *agent, const struct tk_file *file)
+{
+	return !file->release_wanted && file->looked != agent->kept.round;
+}
+
+/* Which ones have been touched.  Called and returns with the lock held. */
+static void look(struct tk_agent *agent)
+{
+	struct tk_file *files[BATCH];
+	size_t count;
+
+	agent->kept.round++;
+	while (!agent->halted && (count = take(agent, NULL, files, every))) {
+		bool full;
+
+		pthread_mutex_unlock(&agent->lock);
+		full = cramped(files[0]->volume);
+		for (size_t i = 0; i < count; i++)
+			files[i]->touched = !untouched(files[i]);
+		pthread_mutex_lock(&agent->lock);
+		files[0]->volume->cramped = full;
+		for (size_t i = 0; i < count; i++) {
+			files[i]->looked = agent->kept.round;
+			files[i]->release_wanted |= files[i]->touched;
+		}
+		give_back(agent, files, count);
+	}
+}
+
+void *tk_kept_thread(void *arg)
+{
+	struct tk_agent *agent = arg;
+	uint64_t next_look = 0;
+
+	pthread_mutex_lock(&agent->lock);
+	for (;;) {
+		struct timespec until;
+
+		if (tk_now_ms() >= next_look) {
+			look(agent);
+			next_look = tk_now_ms() + LOOK_MS;
+		}
+		if (release_some(agent, NULL, too_much))
+			continue;
+		until.tv_sec = (time_t)(next_look / 1000);
+		until.tv_nsec = (long)(next_look % 1000) * 1000000;
+		pthread_cond_timedwait(&agent->kept_work, &agent->lock, &until);
+	}
+	return NULL;
+}
