@@ -57,10 +57,31 @@ static int open_files(uint64_t *ret_open)
 	if (err)
 		return err;
 	files = cJSON_GetObjectItemCaseSensitive(answer, "files");
-	/* Kept ones are sealed: their records go when the agent ends. */
+	/* Kept ones are sealed, and come and go: release() sees to them. */
 	*ret_open = cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(files, "records")) -
 		    cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(files, "kept"));
 	return 0;
+}
+
+/* Soon anybody may write the files: no record may undo that.  The agent keeps none from now on. */
+static int release(bool force)
+{
+	char error[256] = "";
+	int err = tk_client_tell(NULL, "release", error, sizeof(error));
+
+	if (!err || force)
+		return TK_EXIT_DONE;
+	return tk_fail("unload", "the policy", *error ? error : strerror(-err),
+		       "see `takakrypt-bpf status`; --force leaves them to the next agent");
+}
+
+/* For the next agent: what was changed since then is not to be undone by what the last one left. */
+static void note_the_end(void)
+{
+	_cleanup_close_ int fd = open(TK_UNGUARDED, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0 || futimens(fd, NULL))
+		tk_fail_err("unload: note the time of", TK_UNGUARDED, -errno);
 }
 
 /* Without an agent: does the kernel hold a file that was never sealed again? */
@@ -111,8 +132,8 @@ static int stop_agent(bool force)
 
 	if (err == -ENOENT || err == -ECONNREFUSED) {
 		if (left_open() && !force)
-			return tk_fail("unload", "the policy", "the agent does not run and has left files unsealed",
-				       "start it (`takakrypt-bpf agent &`) and unload again; --force leaves them plaintext");
+			return tk_fail("unload", "the policy", "the agent does not run and has left files unsealed, or records of them",
+				       "start it (`takakrypt-bpf agent &`) and unload again; --force leaves them as they are");
 		remove_bind_mounts();
 		return TK_EXIT_DONE;
 	}
@@ -124,6 +145,8 @@ static int stop_agent(bool force)
 		return tk_fail("unload", "the policy", why,
 			       "end the programs that use them (lsof +D), or --force leaves them plaintext");
 	}
+	if (release(force))
+		return TK_EXIT_FAILED;
 	err = tk_client_stop(NULL, true, error, sizeof(error));
 	if (err)
 		return tk_fail("unload: stop", "the agent", *error ? error : strerror(-err), "see `takakrypt-bpf status`");
@@ -163,6 +186,7 @@ int cmd_unload(int argc, char **argv)
 		return tk_fail("unload", "the policy", "none is loaded", NULL);
 	if (stop_agent(force))
 		return TK_EXIT_FAILED;
+	note_the_end();
 	err = tk_kernel_unload();
 	if (err)
 		return tk_fail_err("unload: unpin", TK_BPFFS_DIR, err);

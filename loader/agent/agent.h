@@ -9,7 +9,7 @@
  *	file.c		the table: who waits for which file
  *	workers.c	the threads that give files their turns
  *	turn.c		one turn of a file: serve its openers, seal it after the last
- *	contents.c	moves contents: unseal, seal, put back, with bytes.c and attributes.c
+ *	contents.c	moves contents: unseal, seal, with put_back.c, bytes.c and attributes.c
  *	record.c	a file and its record, changed together
  *	kept.c		sealed files whose record stays, so that their next open waits for no disk
  *	journal.c	the records that make these moves safe
@@ -100,6 +100,10 @@ struct tk_file {
 	struct tk_opener *waiting; /* oldest first */
 	unsigned int attempts;	   /* failed tries to seal, for the back-off */
 	bool settled_error;	   /* the failure was reported */
+	bool recovered;		   /* the record is an earlier agent's: nobody has read all of it since */
+	bool doubtful;		   /* kept: whether its bytes reach the disk no flush will tell */
+	bool proved;		   /* kept: they have, as a flush of it alone has told */
+	unsigned int flush_errors; /* of the volume, before its bytes were written last */
 	struct timespec kept_since; /* st_ctim when it became TK_KEPT; zero: not known */
 	bool no_room;	  /* to seal it, when that was tried last: look for some first */
 	bool sync_failed; /* its plaintext could not be made durable once: never writable again */
@@ -120,7 +124,7 @@ struct tk_queue {
 
 struct tk_failure {
 	time_t when;
-	char text[256];
+	char text[400];
 };
 
 struct tk_sweep {
@@ -330,7 +334,10 @@ bool tk_contents_same(int a, off_t a_offset, int b, off_t b_offset, uint64_t siz
 int tk_contents_copy(int in, off_t in_offset, int out, off_t out_offset, uint64_t size);
 int tk_contents_unseal(struct tk_agent *agent, struct tk_file *file, bool write);
 int tk_contents_seal(struct tk_agent *agent, struct tk_file *file);
-int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file);
+int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file, bool may_keep);
+int tk_contents_check(struct tk_agent *agent, const struct tk_file *file);
+bool tk_contents_usable(struct tk_agent *agent, const struct tk_file *file); /* or nobody has its key now */
+int tk_contents_renew(struct tk_agent *agent, struct tk_file *file, bool flush);
 int tk_contents_writable(struct tk_agent *agent, struct tk_file *file);
 bool tk_nobody_has(int fd);
 int tk_room_take(int fd, uint64_t size);
@@ -351,9 +358,12 @@ bool tk_kept_allowed(struct tk_agent *agent, struct tk_file *file);
 bool tk_kept_holds(struct tk_agent *agent, const struct tk_file *file);
 /*
  * TK_KEPT to TK_SEALED: durable, and without a record that could undo what is written next.  The files are of one
- * volume, and the caller has their turns.  0, or the first error; each file's state says how far it came.
+ * volume, and the caller has their turns.  alone: the rest of the filesystem is not waited for.  0, or the first
+ * error; each file's state says how far it came.
  */
-int tk_kept_release(struct tk_agent *agent, struct tk_file **files, size_t count);
+int tk_kept_release(struct tk_agent *agent, struct tk_file **files, size_t count, bool alone);
+/* Before the record of a file without a name goes: that it has none is made durable. */
+int tk_kept_gone(const struct tk_file *file);
 /* Releases all of a volume but those that have a turn.  True when there were any. */
 bool tk_kept_give_way(struct tk_agent *agent, const struct tk_volume *volume);
 void tk_kept_list(struct tk_agent *agent, struct tk_file *file); /* under lock, after a turn */
@@ -377,6 +387,8 @@ uint64_t tk_sweep_done(struct tk_agent *agent);
 
 /* log.c */
 void tk_report(struct tk_agent *agent, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A record that tk_record_aside() has renamed, and what of its file. */
+void tk_report_aside(struct tk_agent *agent, const struct tk_volume *volume, const char *record, const char *file);
 void tk_log_print(struct tk_agent *agent);
 void tk_line_add(struct tk_agent *agent, char *line);
 void tk_file_name(const struct tk_file *file, char *ret_name, size_t size);

@@ -41,82 +41,6 @@ static void make_payload_the_truth(struct tk_file *file)
 	file->record.state = TK_RESTORE;
 }
 
-/*
- * Leaves the record where it is, which says that the file is what it is now: then the file itself need not be
- * durable.  What the record cannot undo is all that may happen to it from now on, which is why the programs must
- * know.  False: they do not want to, or it is not worth while.
- */
-static bool keep(struct tk_agent *agent, struct tk_file *file, int fd)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) || st.st_nlink != 1 || !tk_kept_allowed(agent, file))
-		return false;
-	file->kept_since = st.st_ctim;
-	if (tk_file_set_state(agent, file, TK_KEPT))
-		return false;
-	file->writable = false;
-	file->must_encrypt = false;
-	file->sync_failed = false;
-	return true;
-}
-
-/* may_keep: the record is durable, and what it says may go on being true; see keep(). */
-static int put_back(struct tk_agent *agent, struct tk_file *file, bool may_keep)
-{
-	struct timespec begun;
-	TK_AUTO_FD payload = -1;
-	TK_AUTO_FD fd = -1;
-	int err;
-
-	if (!file->has_record)
-		return tk_file_sealed(agent, file);
-	if (file->record.state == TK_WRITABLE) { /* its own content is the truth: back to where that is said */
-		err = tk_file_set_state(agent, file, TK_OPEN);
-		return err ? err : -EAGAIN;
-	}
-	err = tk_file_sync_vault(file);
-	if (!err && file->unsure)
-		err = tk_file_turn_record(file, TK_RESTORE);
-	if (err)
-		return err;
-	file->state = TK_SEALING; /* the kernel may have UNSEALING: the same to everybody but this table */
-	payload = tk_record_payload(file->volume, &file->record);
-	if (payload < 0)
-		return payload;
-	fd = tk_file_reopen(file, O_RDWR);
-	if (fd < 0)
-		return fd;
-	err = tk_capability_keep(file, fd);
-	if (err)
-		return err;
-	clock_gettime(CLOCK_REALTIME, &begun);
-	if (ftruncate(fd, 0))
-		return -errno;
-	err = tk_contents_copy(payload, TK_PAYLOAD, fd, 0, file->record.payload_size);
-	if (!err)
-		err = tk_capability_restore(fd, &file->record.capability);
-	if (!err)
-		err = tk_times_restore(fd, &file->record, &begun);
-	if (!err && may_keep && keep(agent, file, fd))
-		return 0;
-	if (!err && fsync(fd))
-		err = -errno;
-	if (err)
-		return err;
-	tk_fd_close(&fd);
-	return tk_file_sealed(agent, file);
-}
-
-/*
- * The file becomes the record's payload, durably.  Only in transition, with a record that says RESTORE.  On
- * failure the file stays in transition, nobody is let in, nothing is lost, and this may be called again.
- */
-int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file)
-{
-	return put_back(agent, file, false);
-}
-
 /* ---------------------------------------------------------------- unseal */
 
 /* Empty, new, or plaintext from elsewhere: nothing moves, but the journal must know. */
@@ -126,6 +50,8 @@ static int begin_plain(struct tk_agent *agent, struct tk_file *file, const struc
 	TK_AUTO_DRAFT draft = {.fd = -1};
 	int err;
 
+	if (file->has_record && file->record.payload_size)
+		return -EBUSY; /* it may be the only copy */
 	record.fresh = !st->st_size;
 	record.plain_size = (uint64_t)st->st_size;
 	err = tk_draft_new(file->volume, &draft);
@@ -196,7 +122,7 @@ static int show_plaintext(struct tk_agent *agent, struct tk_file *file, int fd, 
 		return 0;
 	make_payload_the_truth(file);
 	file->state = TK_SEALING;
-	undo = tk_contents_put_back(agent, file);
+	undo = tk_contents_put_back(agent, file, false);
 	if (undo)
 		tk_report(agent, "putting back the ciphertext failed and will be tried again: %s",
 			  tk_strerror(undo));
@@ -268,11 +194,14 @@ int tk_contents_unseal(struct tk_agent *agent, struct tk_file *file, bool write)
 	int err = 0;
 
 	if (kept && !tk_kept_holds(agent, file)) {
-		err = tk_kept_release(agent, &file, 1);
+		err = tk_kept_release(agent, &file, 1, true);
 		kept = false;
 	}
 	if (err)
 		return err;
+	/* Its content is in the record and nowhere else, perhaps: put back first. */
+	if (file->state != TK_KEPT && (file->state != TK_SEALED || file->has_record))
+		return -EBUSY;
 	/* Step 1: atomic with the count of raw descriptions. */
 	err = tk_file_set_state(agent, file, TK_UNSEALING);
 	if (err)
@@ -286,7 +215,7 @@ int tk_contents_unseal(struct tk_agent *agent, struct tk_file *file, bool write)
 	if (file->has_record && file->record.payload_size) { /* the only durable copy: not to be removed */
 		make_payload_the_truth(file);
 		file->state = TK_SEALING;
-		tk_contents_put_back(agent, file);
+		tk_contents_put_back(agent, file, false);
 	}
 	/* Untouched, with a record that nothing depends on. */
 	if (file->state == TK_UNSEALING && tk_file_sealed(agent, file))
@@ -329,7 +258,7 @@ static int seal_unwritten(struct tk_agent *agent, struct tk_file *file, const st
 {
 	make_payload_the_truth(file);
 	file->record.atime = st->st_atim;
-	return put_back(agent, file, true);
+	return tk_contents_put_back(agent, file, true);
 }
 
 /* Encrypts into a new record, which takes the place of the old one in the instant it is whole and durable. */
@@ -363,6 +292,7 @@ static int encrypt_to_record(struct tk_agent *agent, struct tk_file *file, int f
 	if (draft.fd < 0) {
 		file->writable = false;
 		file->unsure = false;
+		file->recovered = false;
 	}
 	return err;
 }
@@ -376,7 +306,7 @@ static int seal_written(struct tk_agent *agent, struct tk_file *file, int *fd, c
 	if (err)
 		return err;
 	take_times(file, &file->record);
-	return put_back(agent, file, true);
+	return tk_contents_put_back(agent, file, true);
 }
 
 /* True when the file must not be encrypted: it is TAKA already (copied in, say), of a key that is known. */
@@ -403,14 +333,17 @@ static int seal_steps(struct tk_agent *agent, struct tk_file *file, const struct
 {
 	TK_AUTO_FD fd = tk_file_reopen(file, O_RDWR);
 	struct stat st;
+	int err;
 
 	if (fd < 0 || fstat(fd, &st))
 		return fd < 0 ? fd : -errno;
 	if (!tk_nobody_has(fd))
 		return -EAGAIN;
-	if (!st.st_nlink)
-		return tk_file_sealed(agent, file); /* it ends with its last descriptor: ours */
-	if (unwritten(file, counts, &st)) {
+	if (!st.st_nlink) { /* it ends with its last descriptor: ours */
+		err = tk_kept_gone(file);
+		return err ? err : tk_file_sealed(agent, file);
+	}
+	if (unwritten(file, counts, &st) && tk_contents_usable(agent, file)) {
 		tk_fd_close(&fd);
 		return seal_unwritten(agent, file, &st);
 	}

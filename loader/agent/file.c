@@ -344,7 +344,8 @@ static bool unsettled_itself(const struct tk_agent *agent, const struct tk_file 
 {
 	/* Sealed it is; but who waits for all to be settled wants it to be durable without its record. */
 	if (file->state == TK_KEPT && !file->running && !file->queued)
-		return atomic_load(&agent->settling) || atomic_load(&agent->stopping);
+		return (atomic_load(&agent->settling) || atomic_load(&agent->stopping)) &&
+		       !atomic_load(&file->volume->read_only);
 	return !held_uncounted(file) &&
 	       (file->running || file->queued || file->plain || file->state != TK_SEALED);
 }
@@ -386,7 +387,7 @@ void tk_files_let_go(struct tk_agent *agent)
 {
 	for (size_t i = 0; i < TK_TABLE_SIZE; i++)
 		for (struct tk_file *file = agent->table[i]; file; file = file->hash_next) {
-			if (file->state == TK_KEPT && tk_kept_release(agent, &file, 1))
+			if (file->state == TK_KEPT && tk_kept_release(agent, &file, 1, true))
 				tk_report(agent, "a record of a sealed file cannot leave the journal: what is written to the file now will be lost");
 			if (file->state == TK_OPEN && !file->writable && tk_contents_writable(agent, file))
 				tk_report(agent, "a file that is still open cannot be let go: what is written to it now will be lost");

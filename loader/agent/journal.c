@@ -28,6 +28,7 @@
 #define VAULT ".takakrypt"
 #define SLOT 2048
 #define MAGIC "TKRECRD1"
+#define ASIDE "aside-"
 
 struct slot {
 	char magic[8];
@@ -49,7 +50,8 @@ struct slot {
 	/* Zero in records of agents that did not keep it: none. */
 	uint32_t capability_size;
 	uint8_t capability[64];
-	uint8_t zero[SLOT - 612];
+	char boot[TK_BOOT_ID]; /* in which it was written last; zero, too, in those */
+	uint8_t zero[SLOT - 612 - TK_BOOT_ID];
 };
 _Static_assert(sizeof(struct slot) == SLOT, "slot");
 _Static_assert(offsetof(struct slot, capability_size) == 544, "records of earlier agents end here");
@@ -105,13 +107,25 @@ int tk_vault_in_use(const char *point)
 	return records;
 }
 
+static int boot_id(char *ret_id)
+{
+	TK_AUTO_FD fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? fd : read(fd, ret_id, TK_BOOT_ID - 1);
+
+	return n < 0 ? -errno : n < 36 ? -EIO : 0;
+}
+
 /* Makes the vault, or finds it. */
 int tk_vault_open(struct tk_volume *volume)
 {
 	TK_AUTO_FD fd = -1;
+	int err;
 
 	if (volume->vault >= 0)
 		return 0;
+	err = boot_id(volume->boot);
+	if (err)
+		return err;
 	if (mkdirat(volume->mount, VAULT, 0700) && errno != EEXIST)
 		return -errno;
 	fd = vault_in(volume->mount);
@@ -132,7 +146,7 @@ void tk_record_name(struct tk_record *record)
 
 /* ---------------------------------------------------------------- struct to slot and back */
 
-static void slot_fill(const struct tk_record *record, struct slot *ret_slot)
+static void slot_fill(const struct tk_volume *volume, const struct tk_record *record, struct slot *ret_slot)
 {
 	struct slot slot = {
 		.magic = MAGIC,
@@ -156,6 +170,7 @@ static void slot_fill(const struct tk_record *record, struct slot *ret_slot)
 	memcpy(slot.key_id, record->recipe.key_id, sizeof(slot.key_id));
 	memcpy(slot.guard, record->recipe.guard, sizeof(slot.guard));
 	memcpy(slot.capability, record->capability.value, sizeof(slot.capability));
+	memcpy(slot.boot, volume->boot, sizeof(slot.boot));
 	slot.crc = crc32(&slot, sizeof(slot));
 	*ret_slot = slot;
 }
@@ -172,8 +187,9 @@ static bool slot_whole(const struct slot *slot)
 	       slot->atime_ns < 1000000000 && slot->mtime_ns < 1000000000;
 }
 
-static void slot_read(const struct slot *slot, struct tk_record *record)
+static void slot_read(const struct tk_volume *volume, const struct slot *slot, struct tk_record *record)
 {
+	record->this_boot = !memcmp(volume->boot, slot->boot, sizeof(slot->boot));
 	record->sequence = slot->sequence;
 	record->state = slot->state;
 	record->inode = slot->inode;
@@ -231,7 +247,7 @@ int tk_draft_commit(struct tk_draft *draft, struct tk_record *record, bool durab
 	assert(durable || !record->payload_size);
 	record->sequence = 1;
 	tk_record_name(record);
-	slot_fill(record, &block.second); /* sequence 1 lives in slot 1 & 1 */
+	slot_fill(draft->volume, record, &block.second); /* sequence 1 lives in slot 1 & 1 */
 	err = tk_write_at(draft->fd, &block, sizeof(block), 0);
 	if (err)
 		return err;
@@ -258,7 +274,7 @@ int tk_record_rewrite(struct tk_volume *volume, struct tk_record *record)
 	if (fd < 0)
 		return -errno;
 	record->sequence++;
-	slot_fill(record, &slot);
+	slot_fill(volume, record, &slot);
 	err = tk_write_at(fd, &slot, sizeof(slot), (record->sequence & 1) * SLOT);
 	if (!err && fdatasync(fd))
 		err = -errno;
@@ -293,7 +309,39 @@ int tk_record_remove(struct tk_volume *volume, const struct tk_record *record)
 	return 0;
 }
 
+/* ---------------------------------------------------------------- what is not to be used */
+
+bool tk_record_is_aside(const char *name)
+{
+	return !strncmp(name, ASIDE, strlen(ASIDE));
+}
+
+int tk_record_aside(struct tk_volume *volume, const struct tk_record *record, char *ret_name)
+{
+	char name[TK_RECORD_NAME];
+
+	for (unsigned int i = 0; i < 1000; i++) { /* the same file may have had this before */
+		snprintf(name, sizeof(name), ASIDE "%.34s-%u", record->name, i);
+		if (!renameat2(volume->vault, record->name, volume->vault, name, RENAME_NOREPLACE)) {
+			memcpy(ret_name, name, sizeof(name));
+			return fsync(volume->vault) ? -errno : 0;
+		}
+		if (errno != EEXIST)
+			return -errno;
+	}
+	return -EEXIST;
+}
+
 /* ---------------------------------------------------------------- reading them back */
+
+bool tk_record_holds(const struct tk_volume *volume, const struct tk_record *record, int fd)
+{
+	TK_AUTO_FD payload = tk_record_payload(volume, record);
+	struct stat st;
+
+	return payload >= 0 && !fstat(fd, &st) && (uint64_t)st.st_size == record->payload_size &&
+	       tk_contents_same(fd, 0, payload, TK_PAYLOAD, record->payload_size);
+}
 
 static bool all_zero(const void *buf, size_t len)
 {
@@ -330,7 +378,7 @@ int tk_record_read(const struct tk_volume *volume, const char *name, struct tk_r
 		return -ENODATA;
 	if (!best || (uint64_t)st.st_size < TK_PAYLOAD + best->payload_size)
 		return -EBADMSG;
-	slot_read(best, &record);
+	slot_read(volume, best, &record);
 	record.stored_mtime = record.mtime;
 	snprintf(record.name, sizeof(record.name), "%s", name);
 	*ret_record = record;

@@ -27,6 +27,7 @@ struct tk_record {
 	uint64_t sequence;
 	uint32_t state; /* enum tk_record_state */
 	bool fresh;	/* made for an empty file: never synced, nothing depends on it */
+	bool this_boot; /* read: it was written since the machine was started */
 	struct tk_inode inode;
 	struct tk_handle handle;
 	uint64_t payload_size;	      /* 0: none */
@@ -61,6 +62,14 @@ int tk_record_rewrite(struct tk_volume *volume, struct tk_record *record);
 int tk_record_payload(const struct tk_volume *volume, const struct tk_record *record); /* fd, or -errno */
 int tk_record_unlink(struct tk_volume *volume, const struct tk_record *record);
 int tk_record_remove(struct tk_volume *volume, const struct tk_record *record); /* and durably */
+/*
+ * Out of recovery's way, for good and durably: what it holds is not for the agent to decide.  ret_name: of
+ * TK_RECORD_NAME bytes, what it is called from now on.
+ */
+int tk_record_aside(struct tk_volume *volume, const struct tk_record *record, char *ret_name);
+bool tk_record_is_aside(const char *name);
+/* Has the file just the payload's bytes?  False also when either cannot be read. */
+bool tk_record_holds(const struct tk_volume *volume, const struct tk_record *record, int fd);
 /* -EBADMSG: not a whole record.  -ENODATA: one whose making was cut short and that never mattered. */
 int tk_record_read(const struct tk_volume *volume, const char *name, struct tk_record *ret_record);
 

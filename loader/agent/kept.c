@@ -60,7 +60,7 @@ bool tk_kept_allowed(struct tk_agent *agent, struct tk_file *file)
 {
 	const struct tk_record *record = &file->record;
 
-	if (!file->has_record || file->unsure || file->unsynced || record->state != TK_RESTORE ||
+	if (!file->generation || !file->has_record || file->unsure || file->unsynced || record->state != TK_RESTORE ||
 	    !record->payload_size || record->payload_size > LARGEST)
 		return false;
 	/* A time that was set meanwhile is one that the record does not know. */
@@ -91,14 +91,11 @@ static bool untouched(const struct tk_file *file)
 /* The record may have lain there for long: a disk that spoils it must not spoil the file as well. */
 static bool whole(struct tk_agent *agent, const struct tk_file *file)
 {
-	TK_AUTO_FD payload = tk_record_payload(file->volume, &file->record);
 	TK_AUTO_FD fd = tk_file_reopen(file, O_RDONLY);
-	uint64_t size = file->record.payload_size;
 
-	if (payload < 0 || fd < 0)
+	if (fd < 0)
 		return false;
-	return tk_contents_same(fd, 0, payload, TK_PAYLOAD, size) ||
-	       !tk_verify_fd(agent->keys, payload, TK_PAYLOAD, size, NULL, NULL);
+	return tk_record_holds(file->volume, &file->record, fd) || !tk_contents_check(agent, file);
 }
 
 bool tk_kept_holds(struct tk_agent *agent, const struct tk_file *file)
@@ -107,60 +104,152 @@ bool tk_kept_holds(struct tk_agent *agent, const struct tk_file *file)
 	       whole(agent, file);
 }
 
-/* The file is durable, or there is none any more: now its record may go. */
-static int release_one(struct tk_agent *agent, struct tk_file *file, bool durable)
-{
-	TK_AUTO_FD fd = -1;
-	struct stat st;
-	int err;
+/* ---------------------------------------------------------------- the record's end */
 
-	if (!file->has_record)
-		return 0; /* all but the journal's flush was done before */
-	if (!durable && !file->sync_failed && !fstat(file->path, &st) && st.st_nlink) {
-		fd = tk_file_reopen(file, O_RDONLY);
-		if (fd < 0)
-			return fd;
-		if (fsync(fd)) {
-			file->sync_failed = true;
-			return -errno;
-		}
-	}
-	/* One that succeeds after one that failed proves nothing, so it is all written anew. */
-	if (file->sync_failed) {
-		err = tk_file_set_state(agent, file, TK_UNSEALING);
-		return err ? err : tk_contents_put_back(agent, file);
-	}
-	return tk_file_unlink(file);
+/*
+ * All of the volume to the disk.  A failure is told only once, to whom it may concern: so it is counted, and
+ * nothing that was written before it was told of is taken for durable any more.
+ */
+static int flush(struct tk_volume *volume)
+{
+	int err;
+	TK_HOLD(&volume->flush_lock);
+
+	err = syncfs(volume->vault) ? -errno : 0;
+	if (err)
+		atomic_fetch_add(&volume->flush_errors, 1);
+	return err;
 }
 
-int tk_kept_release(struct tk_agent *agent, struct tk_file **files, size_t count)
+static bool has_name(const struct tk_file *file)
 {
-	bool durable = false, dirty = false;
-	int vault = count ? files[0]->volume->vault : -1, first = 0, err;
+	struct stat st;
 
-	if (count > EACH) {
-		durable = !syncfs(vault);
-		for (size_t i = 0; i < count && !durable; i++)
-			files[i]->sync_failed = true;
+	return fstat(file->path, &st) || st.st_nlink;
+}
+
+/*
+ * Its last name may have been taken over by another file, on a filesystem where that need not be durable before
+ * what is done to the journal next (btrfs): a crash would bring the file back, and no record.
+ */
+int tk_kept_gone(const struct tk_file *file)
+{
+	if (!file->has_record || file->record.state != TK_RESTORE || !file->record.payload_size)
+		return 0;
+	return flush(file->volume);
+}
+
+static bool is_doubtful(const struct tk_file *file)
+{
+	return file->doubtful || file->flush_errors != atomic_load(&file->volume->flush_errors);
+}
+
+/* Readers of the raw view are gone, or -EBUSY: its bytes are put there from the record, flushed and sealed. */
+static int put_anew(struct tk_agent *agent, struct tk_file *file)
+{
+	int err = tk_file_set_state(agent, file, TK_UNSEALING);
+
+	file->doubtful = file->recovered = true;
+	return err ? err : tk_contents_put_back(agent, file, false);
+}
+
+/*
+ * The programs let nobody write it, and somebody has: where they do not look, or it was a disk.  Neither the file
+ * nor its record is given up.
+ */
+static int set_aside(struct tk_agent *agent, struct tk_file *file)
+{
+	char name[192], record[TK_RECORD_NAME];
+	int err = tk_record_aside(file->volume, &file->record, record);
+
+	if (err)
+		return err;
+	file->has_record = false;
+	tk_file_name(file, name, sizeof(name));
+	tk_report_aside(agent, file->volume, record, name);
+	return 0;
+}
+
+static bool is_readable(const struct tk_file *file)
+{
+	TK_AUTO_FD fd = tk_file_reopen(file, O_RDONLY);
+	struct stat st;
+
+	return fd >= 0 && !fstat(fd, &st) && tk_contents_same(fd, 0, fd, 0, (uint64_t)st.st_size);
+}
+
+/* Before the flush: what that could tell nothing of.  alone: no flush follows. */
+static int prepare(struct tk_agent *agent, struct tk_file *file, bool alone)
+{
+	bool touched = !untouched(file);
+	int err;
+
+	file->proved = false;
+	if (file->state != TK_KEPT || !file->has_record || !has_name(file) || (!alone && !is_doubtful(file)))
+		return 0;
+	err = tk_contents_renew(agent, file, alone);
+	if (err != -EUCLEAN)
+		return err;
+	return touched && is_readable(file) ? set_aside(agent, file) : put_anew(agent, file);
+}
+
+/*
+ * After the flush: what the kernel knows of this file alone, which it tells the first who asks; and it still has
+ * the payload's bytes.
+ */
+static int check_one(struct tk_file *file)
+{
+	TK_AUTO_FD fd = tk_file_reopen(file, O_RDONLY);
+
+	if (fd < 0)
+		return fd;
+	if (is_doubtful(file) || sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE) ||
+	    !tk_record_holds(file->volume, &file->record, fd)) {
+		file->doubtful = true;
+		return -EIO;
 	}
+	return 0;
+}
+
+static int release_one(struct tk_file *file)
+{
+	int err;
+
+	if (file->state != TK_KEPT || !file->has_record)
+		return 0; /* all but the journal's flush was done before */
+	err = !file->proved && has_name(file) ? check_one(file) : 0;
+	return err ? err : tk_file_unlink(file);
+}
+
+int tk_kept_release(struct tk_agent *agent, struct tk_file **files, size_t count, bool alone)
+{
+	struct tk_volume *volume = count ? files[0]->volume : NULL;
+	bool nameless = false, dirty = false;
+	int errs[BATCH] = {}, first = 0, err = 0;
+
+	/* To write a file over itself needs room on some filesystems. */
+	alone = alone && count && !cramped(volume);
 	for (size_t i = 0; i < count; i++) {
-		err = release_one(agent, files[i], durable);
-		first = first ? first : err;
+		nameless |= !has_name(files[i]);
+		errs[i] = prepare(agent, files[i], alone);
+	}
+	if (count && (!alone || nameless))
+		err = flush(volume);
+	for (size_t i = 0; i < count; i++) {
+		errs[i] = errs[i] ?: err ?: release_one(files[i]);
+		first = first ?: errs[i];
 		dirty |= files[i]->unsynced;
 	}
-	err = dirty && fsync(vault) ? -errno : 0;
-	first = first ? first : err;
+	err = dirty && fsync(volume->vault) ? -errno : 0;
 	for (size_t i = 0; i < count; i++) {
 		if (files[i]->has_record || files[i]->state != TK_KEPT)
 			continue;
-		if (!err)
-			files[i]->unsynced = false;
-		if (!files[i]->unsynced) {
-			int told = tk_file_sealed(agent, files[i]);
-
-			first = first ? first : told;
-		}
+		files[i]->unsynced = files[i]->unsynced && err;
+		errs[i] = err ?: tk_file_sealed(agent, files[i]);
+		first = first ?: errs[i];
 	}
+	if (count)
+		atomic_store(&volume->read_only, first == -EROFS);
 	return first;
 }
 
@@ -198,7 +287,12 @@ bool tk_kept_any(struct tk_agent *agent)
 {
 	TK_HOLD(&agent->lock);
 
-	return agent->kept.count || agent->kept.coming;
+	if (agent->kept.coming)
+		return true;
+	for (const struct tk_file *file = agent->kept.oldest; file; file = file->kept_newer)
+		if (!atomic_load(&file->volume->read_only))
+			return true;
+	return false;
 }
 
 void tk_kept_list(struct tk_agent *agent, struct tk_file *file)
@@ -207,6 +301,7 @@ void tk_kept_list(struct tk_agent *agent, struct tk_file *file)
 	file->coming = false;
 	if (file->state != TK_KEPT)
 		tk_kept_unlist(agent, file);
+	file->release_wanted |= file->state == TK_KEPT && file->doubtful;
 	if (file->state != TK_KEPT || file->listed)
 		return;
 	file->kept_older = agent->kept.newest;
@@ -281,7 +376,7 @@ static bool release_some(struct tk_agent *agent, const struct tk_volume *volume,
 	if (!count)
 		return false;
 	pthread_mutex_unlock(&agent->lock);
-	err = tk_kept_release(agent, files, count);
+	err = tk_kept_release(agent, files, count, count <= EACH && wanted != any);
 	if (err && !files[0]->settled_error)
 		tk_report(
 			agent,

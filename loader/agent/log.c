@@ -38,6 +38,15 @@ void tk_report(struct tk_agent *agent, const char *format, ...)
 	tk_wake(agent->wake);
 }
 
+void tk_report_aside(struct tk_agent *agent, const struct tk_volume *volume, const char *record, const char *file)
+{
+	tk_report(agent,
+		  "%s: the journal has another content of %s, which was changed or removed unguarded: it was set aside as "
+		  "/.takakrypt/%s; after `unload`, `tail -c +4097` of that is a TAKA file: restore it, or remove the "
+		  "record",
+		  volume->point, file, record);
+}
+
 /* Prints what has not been printed; more than TK_FAILURES at once lose the oldest. */
 void tk_log_print(struct tk_agent *agent)
 {

@@ -6,10 +6,12 @@
  *
  * The kernel calls both stale (exportfs_decode_fh()).  But what was deleted has no name: the sweep meets all
  * names in the guard points, and who has none there was deleted.  A kept file's record (kept.c) gets here
- * when the machine or the agent dies just after the file was deleted.
+ * when the machine or the agent dies just after the file was deleted.  After the machine's death the name may
+ * be what was lost, and then the record is set aside.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,13 +43,15 @@ int tk_lost_add(struct tk_volume *volume, const struct tk_record *record)
 void tk_lost_seen(struct tk_volume *volume, int dir, const char *name, uint64_t ino)
 {
 	for (struct tk_lost *lost = volume->lost; lost; lost = lost->next) {
+		struct tk_handle handle;
 		TK_AUTO_FD fd = -1;
 
 		if (lost->record.inode.ino != ino || lost->seen)
 			continue;
-		/* A file that can be opened is another one, which has got the number since. */
+		/* A file of another handle is another one, which has got the number since. */
 		fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-		lost->seen = fd < 0;
+		lost->seen = fd < 0 || tk_handle_of(fd, "", &handle) ||
+			     tk_handle_same(&handle, &lost->record.handle);
 	}
 }
 
@@ -63,11 +67,23 @@ static bool still_guarded(struct tk_agent *agent, const struct tk_volume *volume
 	return false;
 }
 
+/* Deleted under this agent's eyes or its predecessor's; or the machine has died since, and then who knows. */
 static int remove_deleted(struct tk_agent *agent, struct tk_volume *volume, const struct tk_lost *lost)
 {
+	char name[TK_RECORD_NAME], file[160];
 	enum tk_file_state state;
-	int err = tk_record_remove(volume, &lost->record);
+	int err;
 
+	if (lost->record.this_boot) {
+		err = syncfs(volume->vault) ? -errno : 0; /* or the file might come back, and no record */
+		err = err ? err : tk_record_remove(volume, &lost->record);
+	} else {
+		err = tk_record_aside(volume, &lost->record, name);
+		snprintf(file, sizeof(file), "inode %llu of guard point %s, which is gone",
+			 (unsigned long long)lost->record.inode.ino, lost->record.recipe.guard);
+		if (!err)
+			tk_report_aside(agent, volume, name, file);
+	}
 	if (!err && !tk_kernel_state(agent->kernel, &lost->record.inode, &state) && state != TK_SEALED)
 		tk_kernel_set_state(agent->kernel, &lost->record.inode, TK_SEALED);
 	return err;

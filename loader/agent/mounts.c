@@ -93,6 +93,7 @@ static int volume_make(struct tk_agent *agent, const struct tk_mount *base, stru
 		return -ENOMEM;
 	volume->dev = base->dev;
 	volume->tree = volume->mount = volume->vault = -1;
+	pthread_mutex_init(&volume->flush_lock, NULL);
 	volume->point = strdup(base->point);
 	err = volume->point ? volume_open(volume) : -ENOMEM;
 	if (!err)

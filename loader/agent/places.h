@@ -3,6 +3,7 @@
 #ifndef TK_AGENT_PLACES_H
 #define TK_AGENT_PLACES_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,6 +15,7 @@
 
 
 #define TK_HANDLE_MAX 128 /* MAX_HANDLE_SZ */
+#define TK_BOOT_ID 40	   /* bytes: a UUID as text, and zeros */
 
 struct tk_handle {
 	uint32_t bytes;
@@ -36,9 +38,13 @@ struct tk_volume {
 	struct tk_lost *lost;	   /* the sweep's, once recovered */
 	atomic_bool litter;	   /* a draft could not be removed: see tk_vault_tidy() */
 	char *point;		   /* mount point it was cloned of, for people */
+	char boot[TK_BOOT_ID];	   /* this one; once there is a vault */
 	size_t kept;		   /* files, under agent->lock; see kept.c */
 	uint64_t kept_bytes;	   /* of their payloads */
 	bool cramped;		   /* little room is left on it, when that was looked at last */
+	atomic_bool read_only;	   /* so that no record can go, when that was tried last */
+	pthread_mutex_t flush_lock; /* for the next two, and held over syncfs(2) */
+	atomic_uint flush_errors;  /* failed flushes of the whole volume */
 	struct tk_volume *next;
 };
 

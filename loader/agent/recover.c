@@ -8,6 +8,7 @@
  *	RESTORE		OPEN		the agent was killed, readers go on: adopted as it is
  *	RESTORE		KEPT		the file is the payload: nothing is put back, the record is released
  *	RESTORE		anything else	the payload is put back
+ *	RESTORE, of a file that was changed unguarded	set aside, durably: never applied
  *	WRITABLE	OPEN		adopted; sealed after the last close
  *	WRITABLE	anything else	the file's own content is the truth: adopted if somebody has it
  *					open, else sealed
@@ -23,7 +24,7 @@
 
 #include "loader/agent/record.h"
 
-#define ASIDE "damaged-"
+#define DAMAGED "damaged-"
 #define DRAFT "tmp-"
 
 /* Device numbers change from boot to boot on some filesystems, and the name is made of one. */
@@ -40,22 +41,22 @@ static int name_anew(struct tk_volume *volume, struct tk_record *record, const s
 	return 0;
 }
 
-/* A file of the table that begins in the middle.  Its first turn goes on from there. */
-static void begin(struct tk_agent *agent, struct tk_file *file)
+/* A file of the table that begins in the middle.  Its first turn goes on from there.  holds: the payload. */
+static void begin(struct tk_agent *agent, struct tk_file *file, bool holds)
 {
 	enum tk_file_state state = TK_SEALED;
 	bool is_open;
 
 	tk_kernel_state(agent->kernel, &file->inode, &state);
 	is_open = state == TK_OPEN || state == TK_OPEN_READ;
-	file->has_record = true;
+	file->has_record = file->recovered = file->doubtful = true;
 	if (is_open || file->record.state == TK_WRITABLE) {
 		/* Only the entry of an open file remembers whether it was written to. */
 		file->must_encrypt = !is_open;
 		file->writable = file->record.state == TK_WRITABLE;
 		file->state = TK_OPEN;
 		tk_kernel_set_state(agent->kernel, &file->inode, file->writable ? TK_OPEN : TK_OPEN_READ);
-	} else if (state == TK_KEPT) {
+	} else if (state == TK_KEPT && holds) {
 		file->state = TK_KEPT;
 	} else {
 		file->state = TK_SEALING;
@@ -68,39 +69,85 @@ static void begin(struct tk_agent *agent, struct tk_file *file)
 	tk_file_queue(agent, file);
 }
 
-static bool is_payload(const struct tk_volume *volume, const struct tk_record *record, int fd,
-		       const struct stat *st)
+static bool later(const struct timespec *a, const struct timespec *b)
 {
-	TK_AUTO_FD payload = tk_record_payload(volume, record);
-
-	return payload >= 0 && (uint64_t)st->st_size == record->payload_size &&
-	       tk_contents_same(fd, 0, payload, TK_PAYLOAD, record->payload_size);
+	return a->tv_sec > b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec > b->tv_nsec);
 }
 
-/*
- * The record was made before this boot and the file was changed after it, before any agent ran: somebody
- * worked on it while no policy was loaded.  Or the file was kept, and is not as it was: the policy was changed
- * while no agent ran.  Which of the two is right is not ours to say: both are kept, and nobody is let in.
- */
-static bool edited_unguarded(struct tk_agent *agent, const struct tk_volume *volume,
-			     const struct tk_record *record, const struct tk_inode *inode, int fd)
+/* The file was changed, and the record was not, since the programs were taken out of the kernel by force. */
+static bool changed_since_unload(const struct stat *file, const struct stat *record)
 {
-	enum tk_file_state state = TK_SEALED;
+	struct stat end;
+
+	return !stat(TK_UNGUARDED, &end) && later(&end.st_mtim, &record->st_ctim) &&
+	       later(&file->st_ctim, &end.st_mtim);
+}
+
+/* The same since the machine was started. */
+static bool changed_since_boot(const struct stat *file, const struct stat *record)
+{
 	struct timespec now, up;
-	struct stat file, kept;
 	time_t boot;
 
-	if (tk_kernel_state(agent->kernel, inode, &state) || (state != TK_SEALED && state != TK_KEPT))
-		return false; /* the programs have watched it */
-	if (state == TK_KEPT)
-		return fstat(fd, &file) || !is_payload(volume, record, fd, &file);
-	if (fstat(fd, &file) || fstatat(volume->vault, record->name, &kept, AT_SYMLINK_NOFOLLOW))
-		return false;
 	clock_gettime(CLOCK_REALTIME, &now);
 	clock_gettime(CLOCK_BOOTTIME, &up);
 	boot = now.tv_sec - up.tv_sec;
-	return kept.st_ctim.tv_sec < boot - 1 && file.st_ctim.tv_sec > boot + 1 &&
-	       !is_payload(volume, record, fd, &file);
+	return record->st_ctim.tv_sec < boot - 1 && file->st_ctim.tv_sec > boot + 1;
+}
+
+/* A move that was cut short may have left so much. */
+static bool begins_as_payload(const struct tk_volume *volume, const struct tk_record *record, int fd)
+{
+	TK_AUTO_FD payload = tk_record_payload(volume, record);
+
+	return payload >= 0 && tk_contents_same(fd, 0, payload, TK_PAYLOAD, TK_HEADER_V2_SIZE);
+}
+
+/*
+ * Did somebody work on the file while nothing was guarded?  Then which of the two contents is right is not ours
+ * to say.  1, 0; -errno: it cannot be told now.
+ *	the payload's bytes		there is nothing to choose
+ *	programs have watched it	no; but nobody can have written a kept file, so something else was
+ *	whole, of another encryption	yes: the agent never leaves one beside a record
+ *	changed while unguarded		yes
+ */
+static int edited_unguarded(struct tk_agent *agent, const struct tk_volume *volume,
+			    const struct tk_record *record, const struct tk_inode *inode, int fd)
+{
+	enum tk_file_state state = TK_SEALED;
+	struct stat file, kept;
+	int err;
+
+	if (tk_kernel_state(agent->kernel, inode, &state) || (state != TK_SEALED && state != TK_KEPT))
+		return 0;
+	if (fstat(fd, &file) || fstatat(volume->vault, record->name, &kept, AT_SYMLINK_NOFOLLOW))
+		return -errno;
+	if (tk_record_holds(volume, record, fd))
+		return 0;
+	if (!tk_contents_same(fd, 0, fd, 0, (uint64_t)file.st_size))
+		return 0; /* nobody can read it: what the record has is better */
+	if (state == TK_KEPT || changed_since_boot(&file, &kept) || changed_since_unload(&file, &kept))
+		return 1;
+	err = tk_verify_fd(agent->keys, fd, 0, (uint64_t)file.st_size, NULL, NULL);
+	if (err == -TK_E_NO_KEY) /* but a header it has */
+		return !begins_as_payload(volume, record, fd);
+	return err == -ENOMEDIUM || err == -EKEYREJECTED || err == -ENOMEM ? err : !err;
+}
+
+/* The record holds what the file does not, and the file's own content stays. */
+static int set_aside(struct tk_agent *agent, struct tk_volume *volume, const struct tk_record *record,
+		     const struct tk_inode *inode)
+{
+	char name[TK_RECORD_NAME], file[160];
+	int err = tk_record_aside(volume, record, name);
+
+	if (err)
+		return err;
+	snprintf(file, sizeof(file), "inode %llu of guard point %s", (unsigned long long)inode->ino,
+		 record->recipe.guard);
+	tk_report_aside(agent, volume, name, file);
+	tk_kernel_set_state(agent->kernel, inode, TK_SEALED);
+	return 0;
 }
 
 static int recover_file(struct tk_agent *agent, struct tk_volume *volume, struct tk_record *record)
@@ -121,8 +168,10 @@ static int recover_file(struct tk_agent *agent, struct tk_volume *volume, struct
 	if (fd < 0)
 		return fd;
 	err = tk_inode_in(volume, fd, &inode);
-	if (!err && record->state == TK_RESTORE && edited_unguarded(agent, volume, record, &inode, fd))
-		err = -EUCLEAN;
+	if (!err && record->state == TK_RESTORE && record->payload_size)
+		err = edited_unguarded(agent, volume, record, &inode, fd);
+	if (err > 0)
+		return set_aside(agent, volume, record, &inode);
 	if (!err)
 		err = name_anew(volume, record, &inode);
 	if (!err)
@@ -139,19 +188,23 @@ static int recover_file(struct tk_agent *agent, struct tk_volume *volume, struct
 	}
 	file->record = *record;
 	file->recipe = record->recipe;
-	begin(agent, file);
+	begin(agent, file, tk_record_holds(volume, record, fd));
 	return 0;
 }
 
 /* 0, also for what is reported and kept for good; -errno: try the volume again later. */
 static int recover_name(struct tk_agent *agent, struct tk_volume *volume, const char *name)
 {
-	char aside[TK_RECORD_NAME + sizeof(ASIDE)];
+	char aside[TK_RECORD_NAME + sizeof(DAMAGED)];
 	struct tk_record record;
 	int err;
 
 	if (!strncmp(name, DRAFT, strlen(DRAFT))) {
 		unlinkat(volume->vault, name, 0); /* never became a record: the file was not touched */
+		return 0;
+	}
+	if (tk_record_is_aside(name)) {
+		tk_report_aside(agent, volume, name, "a file");
 		return 0;
 	}
 	err = tk_record_read(volume, name, &record);
@@ -165,13 +218,13 @@ static int recover_name(struct tk_agent *agent, struct tk_volume *volume, const 
 		return tk_lost_add(volume, &record);
 	if (!err || err == -EEXIST) /* taken over already, by an earlier try */
 		return 0;
-	if (err == -EBADMSG && strncmp(name, ASIDE, strlen(ASIDE))) {
-		snprintf(aside, sizeof(aside), ASIDE "%.*s", TK_RECORD_NAME - 1, name);
+	if (err == -EBADMSG && strncmp(name, DAMAGED, strlen(DAMAGED))) {
+		snprintf(aside, sizeof(aside), DAMAGED "%.*s", TK_RECORD_NAME - 1, name);
 		renameat2(volume->vault, name, volume->vault, aside, RENAME_NOREPLACE);
 	}
 	tk_report(agent, "%s: record %s of the journal cannot be used and is kept: %s", volume->point, name,
 		  tk_strerror(err));
-	return err == -EBADMSG || err == -EUCLEAN ? 0 : err;
+	return err == -EBADMSG ? 0 : err;
 }
 
 /* Names first: turns that begin while the directory is being read would change it. */

@@ -57,15 +57,21 @@ static bool no_room(int err)
 
 /* ---------------------------------------------------------------- serving openers */
 
+static bool is_whole(const struct tk_file *file)
+{
+	return file->state == TK_SEALED || file->state == TK_KEPT;
+}
+
 /* 0: allow; -EAGAIN: go on waiting; else deny. */
 static int serve_plain(struct tk_agent *agent, struct tk_file *file, struct tk_opener *opener)
 {
 	bool write = may_write(opener);
 	int err = 0;
 
-	if (file->state == TK_SEALED || file->state == TK_KEPT) {
+	if (is_whole(file)) {
 		err = tk_contents_unseal(agent, file, write);
-		if (no_room(err) && tk_kept_give_way(agent, file->volume))
+		/* When putting it back has failed as well, that comes first: try_seal(). */
+		if (no_room(err) && is_whole(file) && tk_kept_give_way(agent, file->volume))
 			err = tk_contents_unseal(agent, file, write);
 		if (err == -EAGAIN) {
 			if (!opener->deadline)
@@ -101,7 +107,7 @@ static int serve_raw(struct tk_agent *agent, struct tk_file *file, const struct 
 		return 0;
 	/* Or a crash would undo what he writes. */
 	if (file->state == TK_KEPT)
-		err = tk_kept_release(agent, &file, 1);
+		err = tk_kept_release(agent, &file, 1, true);
 	if (err) {
 		complain(agent, file, "cannot be opened for writing as it is stored", err);
 		return err;
@@ -122,7 +128,7 @@ static int serve_raw(struct tk_agent *agent, struct tk_file *file, const struct 
 static int serve(struct tk_agent *agent, struct tk_file *file, struct tk_opener *opener)
 {
 	if (file->state == TK_SEALING) {
-		int err = tk_contents_put_back(agent, file);
+		int err = tk_contents_put_back(agent, file, false);
 
 		if (err) {
 			complain(agent, file, "sealing cannot be finished", err);
@@ -181,7 +187,7 @@ static void begin_hold(struct tk_agent *agent, struct tk_file *file)
 {
 	int err = 0;
 
-	if (file->state == TK_SEALED || file->state == TK_KEPT)
+	if (is_whole(file))
 		err = tk_contents_unseal(agent, file, true);
 	else if (file->state == TK_OPEN && !file->writable)
 		err = tk_contents_writable(agent, file);
@@ -193,7 +199,7 @@ static void begin_hold(struct tk_agent *agent, struct tk_file *file)
 static uint64_t try_seal(struct tk_agent *agent, struct tk_file *file)
 {
 	int err =
-		file->state == TK_SEALING ? tk_contents_put_back(agent, file) : tk_contents_seal(agent, file);
+		file->state == TK_SEALING ? tk_contents_put_back(agent, file, false) : tk_contents_seal(agent, file);
 
 	if (no_room(err) && tk_kept_give_way(agent, file->volume))
 		return tk_now_ms();

@@ -64,13 +64,12 @@ void tk_withdraw_tick(struct tk_agent *agent)
 		tk_withdraw_end(agent);
 }
 
-/* A raw reader's file is sealed, and so is a kept one, whose record goes before a reload. */
+/* Sealed, and it stays so.  A kept file's record goes before the reload. */
 static bool is_sealed(const struct tk_file *file)
 {
-	if (file->arrivals || file->plain)
+	if (file->running || file->queued || file->arrivals || file->waiting || file->plain)
 		return false;
-	return file->state == TK_KEPT ||
-	       (file->state == TK_SEALED && !file->has_record && !file->running && !file->queued);
+	return file->state == TK_KEPT || (file->state == TK_SEALED && !file->has_record);
 }
 
 /* Files of these guard points that are not sealed. */

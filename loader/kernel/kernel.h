@@ -19,6 +19,8 @@
 #define TK_BPFFS_DIR "/sys/fs/bpf/takakrypt"
 /* Where the loader leaves the policy's text for the agent; root alone may look. */
 #define TK_RUN_DIR "/run/takakrypt"
+/* Its mtime: when the programs were last taken out of the kernel.  Its directory ends with the boot. */
+#define TK_UNGUARDED TK_RUN_DIR "/unguarded"
 #define TK_POLICY_FILE TK_RUN_DIR "/policy.json"
 /* The same before it is known to be in force: with the generation's number, so that none is taken for another. */
 #define TK_POLICY_STAGED TK_POLICY_FILE ".%u"

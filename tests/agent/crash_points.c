@@ -10,7 +10,7 @@
  *
  * TK_UPTIME=S is how long ago the machine was booted, as the agent sees it, and
  * TK_RECORDS_AGE=S how much older than they are the records of the journal look.
- * TK_CORES=N is how many the machine has.
+ * TK_CORES=N is how many the machine has, TK_BOOT=FILE holds the identity of this boot.
  * What a test changes while the agent runs is in struct fake_shared; struct fake_fault there makes one step
  * fail, or all from one on, or the agent die at it.
  */
@@ -20,6 +20,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <time.h>
@@ -198,6 +199,8 @@ int __wrap_open64(const char *path, int flags, ...)
 		errno = EMFILE;
 		return -1;
 	}
+	if (getenv("TK_BOOT") && strstr(path, "boot_id"))
+		path = getenv("TK_BOOT");
 	return opening(flags) ? -1 : __real_open64(path, flags, mode);
 }
 
@@ -303,13 +306,49 @@ int __wrap_fsync(int fd)
 	}
 
 FLUSH(fdatasync)
-FLUSH(syncfs)
+
+int __real_syncfs(int fd);
+int __wrap_syncfs(int fd);
+int __wrap_syncfs(int fd)
+{
+	if (fake_shared)
+		fake_shared->flushes++;
+	if (fake_shared && fake_shared->unflushed) {
+		fake_shared->unflushed--;
+		errno = EIO;
+		return -1;
+	}
+	return failed(DOES_IO) ? -1 : __real_syncfs(fd);
+}
+
+/* The kernel knows of a write that failed. */
+int __real_sync_file_range(int fd, off_t from, off_t size, unsigned int flags);
+int __wrap_sync_file_range(int fd, off_t from, off_t size, unsigned int flags);
+int __wrap_sync_file_range(int fd, off_t from, off_t size, unsigned int flags)
+{
+	struct stat st;
+
+	if (failed(DOES_IO | CHANGES_NOTHING))
+		return -1;
+	if (fake_shared && fake_shared->unsyncable && !fstat(fd, &st) && st.st_ino == fake_shared->unsyncable) {
+		errno = EIO;
+		return -1;
+	}
+	return __real_sync_file_range(fd, from, size, flags);
+}
 
 int __real_open_by_handle_at(int mount, struct file_handle *handle, int flags);
 int __wrap_open_by_handle_at(int mount, struct file_handle *handle, int flags);
 int __wrap_open_by_handle_at(int mount, struct file_handle *handle, int flags)
 {
-	return readable(__real_open_by_handle_at(mount, handle, flags), ESTALE);
+	int fd = readable(__real_open_by_handle_at(mount, handle, flags), ESTALE);
+	struct stat st;
+
+	if (fd < 0 || !fake_shared || !fake_shared->stale || fstat(fd, &st) || st.st_ino != fake_shared->stale)
+		return fd;
+	close(fd);
+	errno = ESTALE;
+	return -1;
 }
 
 /* Long enough for whatever does not wait for the answer to be sent. */

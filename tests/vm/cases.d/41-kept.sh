@@ -82,8 +82,12 @@ for disk in $DISKS; do
 	kill -STOP "$AGENT"
 	background "$CASE_DIR/writer-$fs" "$BACKUP" open-write "$F" "XXXX"
 	background "$CASE_DIR/cutter-$fs" "$BACKUP" open-truncate "$F" "XXXX"
-	waits() { [ "$(pgrep -c -x backup)" = 2 ] && ! pgrep -x backup | while read -r p; do grep '^State:' "/proc/$p/status"; done | grep -qv 'State:.D'; }
-	wait_until "$fs two writers wait" 20 waits
+	waits() {
+		local n=0 it
+		for it in $(pgrep -x backup); do ! grep -q '^State:.D' "/proc/$it/status" || n=$((n + 1)); done
+		[ $n = 2 ]
+	}
+	wait_until "$fs two writers wait" 20 waits || { ps axo pid,stat,wchan:30,args | grep -i backup; cat "$CASE_DIR"/*er-$fs; }
 	kill -KILL "$AGENT"
 	wait_until "$fs the agent is dead" 10 dead "$AGENT"
 	for who in writer cutter; do
@@ -102,3 +106,31 @@ for disk in $DISKS; do
 	permitted "$fs deleted at the end" app unlink "$F"
 	wait_until "$fs nothing is left" 20 gone
 done
+
+# Unloaded by force with a kept file, which somebody then works on: the next agent undoes nothing, and loses nothing.
+fs=ext4 G=/mnt/ext4/guarded O=/mnt/ext4/outside F=$G/file
+permitted "one more" app create "$F" "$TEXT"
+settled "it is sealed"
+permitted "saved" backup copy-file-range "$F" "$O/last"
+keep "before the force" "$F" 1
+kill_agent
+permitted "unload by force" "$TK" unload --force
+printf 'edited while nothing was guarded' >"$F"
+load
+settled "after the edit"
+reads "the edit stays" "data edited while nothing was guarded" app open-read "$F"
+check "it is told" grep -q "set aside as /.takakrypt/aside-" <("$TK" status --json)
+permitted "unload lets each record go first" "$TK" unload
+same "but what was set aside" 1 "$(find /mnt/ext4/.takakrypt -type f | wc -l)"
+tail -c +4097 /mnt/ext4/.takakrypt/aside-* >"$O/aside"
+check "that is the former content" cmp "$O/aside" "$O/last"
+rm /mnt/ext4/.takakrypt/aside-*
+
+# Nothing is left for a policy that comes later: unload waits for what is kept.
+load
+keep_edit() { reads "$1" "data edited while nothing was guarded" app open-read "$F"; }
+keep_edit "read again"
+wait_until "kept" 20 kept 1
+permitted "unload with a kept file" "$TK" unload
+same "leaves no record" 0 "$(find /mnt/ext4/.takakrypt -type f | wc -l)"
+check "the file is ciphertext" test "$(head -c 4 "$F")" = TAKA

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * loader/agent/put_back.c - the payload of a record becomes the file's content again.  Owns
+ * the last step of every seal, which is also recovery's and the way back from an unseal that failed; contents.c
+ * owns the steps before it, kept.c what becomes of a file that keeps its record.
+ */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "loader/agent/record.h"
+
+/*
+ * Leaves the record where it is, which says that the file is what it is now: then the file itself need not be
+ * durable.  What the record cannot undo is all that may happen to it from now on, which is why the programs must
+ * know.  False: they do not want to, or it is not worth while.
+ */
+static bool keep(struct tk_agent *agent, struct tk_file *file, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) || st.st_nlink != 1 || !tk_kept_allowed(agent, file))
+		return false;
+	file->kept_since = st.st_ctim;
+	if (tk_file_set_state(agent, file, TK_KEPT))
+		return false;
+	file->writable = false;
+	file->must_encrypt = false;
+	file->sync_failed = file->doubtful = file->recovered = false;
+	return true;
+}
+
+/* Is the payload what was put there?  0; -TK_E_NO_KEY and the like when that cannot be told; else it is not. */
+int tk_contents_check(struct tk_agent *agent, const struct tk_file *file)
+{
+	TK_AUTO_FD payload = tk_record_payload(file->volume, &file->record);
+
+	return payload < 0 ? payload
+			   : tk_verify_fd(agent->keys, payload, TK_PAYLOAD, file->record.payload_size, NULL, NULL);
+}
+
+bool tk_contents_usable(struct tk_agent *agent, const struct tk_file *file)
+{
+	TK_AUTO_FD payload = tk_record_payload(file->volume, &file->record);
+	int err = tk_contents_check(agent, file);
+
+	if (err == -TK_E_NO_KEY || err == -ENOMEDIUM || err == -EKEYREJECTED)
+		return tk_contents_same(payload, TK_PAYLOAD, payload, TK_PAYLOAD, file->record.payload_size);
+	return !err;
+}
+
+/*
+ * The payload's bytes in the place of the file's.  A file that has them already is not cut, as nobody sees a
+ * difference: it is only written, so that a flush from here on tells whether they reached the disk.
+ */
+static int write_payload(struct tk_agent *agent, struct tk_file *file, int fd, bool there)
+{
+	TK_AUTO_FD payload = tk_record_payload(file->volume, &file->record);
+	struct timespec begun;
+	int err;
+
+	if (payload < 0)
+		return payload;
+	err = tk_capability_keep(file, fd);
+	if (err)
+		return err;
+	clock_gettime(CLOCK_REALTIME, &begun);
+	/* From before the first byte: what has failed until then is told by the next flush of the volume. */
+	file->flush_errors = atomic_load(&file->volume->flush_errors);
+	if (!there && ftruncate(fd, 0))
+		return -errno;
+	err = tk_contents_copy(payload, TK_PAYLOAD, fd, 0, file->record.payload_size);
+	if (!err)
+		err = tk_capability_restore(fd, &file->record.capability);
+	if (!err)
+		err = tk_times_restore(fd, &file->record, &begun);
+	return err;
+}
+
+/* Its own bytes. */
+static int write_itself(struct tk_file *file, int fd, const struct stat *st)
+{
+	struct tk_capability capability;
+	int err = tk_capability_read(fd, &capability);
+
+	if (!err)
+		err = tk_contents_copy(fd, 0, fd, 0, (uint64_t)st->st_size);
+	if (!err)
+		err = tk_capability_restore(fd, &capability);
+	if (!err && futimens(fd, (struct timespec[]){st->st_atim, st->st_mtim}))
+		err = -errno;
+	return err;
+}
+
+/*
+ * The file becomes the record's payload, durably, or, if it may, is kept.  Only in transition, with a record that
+ * says RESTORE.  On failure the file stays in transition, nobody is let in, nothing is lost, and this may be called
+ * again.
+ */
+int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file, bool may_keep)
+{
+	TK_AUTO_FD fd = -1;
+	bool there;
+	int err;
+
+	if (!file->has_record)
+		return tk_file_sealed(agent, file);
+	if (file->record.state == TK_WRITABLE) { /* its own content is the truth: back to where that is said */
+		err = tk_file_set_state(agent, file, TK_OPEN);
+		return err ? err : -EAGAIN;
+	}
+	err = tk_file_sync_vault(file);
+	if (!err && file->unsure)
+		err = tk_file_turn_record(file, TK_RESTORE);
+	if (err)
+		return err;
+	file->state = TK_SEALING; /* the kernel may have UNSEALING: the same to everybody but this table */
+	fd = tk_file_reopen(file, O_RDWR);
+	if (fd < 0)
+		return fd;
+	there = tk_record_holds(file->volume, &file->record, fd);
+	/* One that lay there for long may be spoiled, and then what the file has is all there is. */
+	err = there || !file->recovered || tk_contents_usable(agent, file) ? 0 : -EUCLEAN;
+	if (!err)
+		err = write_payload(agent, file, fd, there);
+	if (!err && may_keep && keep(agent, file, fd))
+		return 0;
+	if (!err && fsync(fd))
+		err = -errno;
+	if (err)
+		return err;
+	tk_fd_close(&fd);
+	return tk_file_sealed(agent, file);
+}
+
+/*
+ * A kept file's bytes are written over themselves, for a flush that follows to tell the truth of them; flush:
+ * make it here.  Who reads them in the raw view meanwhile sees no difference.  -EUCLEAN: they are not the
+ * payload's, which is whole.
+ */
+int tk_contents_renew(struct tk_agent *agent, struct tk_file *file, bool flush)
+{
+	TK_AUTO_FD fd = tk_file_reopen(file, O_RDWR);
+	struct stat st;
+	bool there;
+	int err;
+
+	if (fd < 0 || fstat(fd, &st))
+		return fd < 0 ? fd : -errno;
+	there = tk_record_holds(file->volume, &file->record, fd);
+	if (!there) {
+		err = tk_contents_check(agent, file);
+		if (!err)
+			return -EUCLEAN;
+		/* The record is spoiled, or so it seems: then the file must speak for itself. */
+		if (tk_verify_fd(agent->keys, fd, 0, (uint64_t)st.st_size, NULL, NULL))
+			return err;
+	}
+	file->record.atime = st.st_atim;
+	file->record.mtime = st.st_mtim;
+	err = there ? write_payload(agent, file, fd, true) : write_itself(file, fd, &st);
+	if (!err && (flush || !there) && fsync(fd))
+		err = -errno;
+	file->doubtful = err;
+	file->proved = !err && (flush || !there);
+	return err;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* tests/agent/kept_test.h - what the tests of kept files share: kept_test.c makes them and uses them,
+ * kept_trouble_test.c has what goes wrong. */
+#ifndef TK_TEST_KEPT_H
+#define TK_TEST_KEPT_H
+
+#include "tests/agent/rig.h"
+
+#define KEPT_SIZE 20000
+
+bool kept_read(const struct rig *rig, const char *name);
+bool kept_becomes(const struct rig *rig, const char *name, uint32_t state);
+bool kept_new(const struct rig *rig, const char *name, unsigned int seed);
+/* In a child of the user who gets the raw view; what is written there.  0, an errno, or more than that. */
+int kept_raw(const struct rig *rig, const char *name, int flags, const void *bytes, size_t size);
+/* How many records were set aside; they are removed. */
+int kept_asides(const struct rig *rig);
+/* On a rig with an agent, and left so. */
+void kept_trouble_tests(struct rig *rig);
+
+#endif
