@@ -16,6 +16,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -217,11 +218,15 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 {
 	va_list args;
 	void *arg;
+	int result;
 
 	va_start(args, request);
 	arg = va_arg(args, void *);
 	va_end(args);
-	return failed(DOES_IO | NEEDS_ROOM) ? -1 : __real_ioctl(fd, request, arg);
+	result = failed(DOES_IO | NEEDS_ROOM) ? -1 : __real_ioctl(fd, request, arg);
+	if (!result && fake_shared && request == FICLONERANGE)
+		fake_shared->cloned += ((struct file_clone_range *)arg)->src_length;
+	return result;
 }
 
 ssize_t __real_pwrite64(int fd, const void *buf, size_t len, off_t offset);

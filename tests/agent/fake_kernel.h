@@ -81,6 +81,7 @@ struct fake_shared {
 	_Atomic uint32_t at_gate;   /* how many do */
 	_Atomic uint32_t seals;	    /* changes to SEALING so far */
 	_Atomic uint64_t written;   /* bytes the agent has written so far */
+	_Atomic uint64_t cloned;    /* bytes it has shared instead */
 	_Atomic bool bad_notices;   /* of closes: half are lost, and some come twice */
 	_Atomic uint32_t hang;	    /* enum fake_hang */
 	_Atomic uint32_t hanging;   /* threads that do */

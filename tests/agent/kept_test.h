@@ -13,6 +13,8 @@ bool kept_becomes(const struct rig *rig, const char *name, uint32_t state);
 bool kept_new(const struct rig *rig, const char *name, unsigned int seed);
 /* In a child of the user who gets the raw view; what is written there.  0, an errno, or more than that. */
 int kept_raw(const struct rig *rig, const char *name, int flags, const void *bytes, size_t size);
+/* Bytes the agent has written so far, or shared with a file. */
+uint64_t kept_moved(const struct rig *rig);
 /* How many records were set aside; they are removed. */
 int kept_asides(const struct rig *rig);
 /* On a rig with an agent, and left so. */
