@@ -329,7 +329,8 @@ enum tk_contents {
 	TK_PLAIN,
 };
 int tk_contents_kind(int fd, uint64_t size, enum tk_contents *ret_kind);
-/* False also when either cannot be read. */
+/* 1 the same, 0 others, -errno.  The second is false also when either cannot be read. */
+int tk_contents_compare(int a, off_t a_offset, int b, off_t b_offset, uint64_t size);
 bool tk_contents_same(int a, off_t a_offset, int b, off_t b_offset, uint64_t size);
 int tk_contents_copy(int in, off_t in_offset, int out, off_t out_offset, uint64_t size);
 int tk_contents_unseal(struct tk_agent *agent, struct tk_file *file, bool write);

@@ -63,19 +63,26 @@ int tk_contents_copy(int in, off_t in_offset, int out, off_t out_offset, uint64_
 	return 0;
 }
 
-bool tk_contents_same(int a, off_t a_offset, int b, off_t b_offset, uint64_t size)
+int tk_contents_compare(int a, off_t a_offset, int b, off_t b_offset, uint64_t size)
 {
 	char one[4096], other[4096];
 
 	for (uint64_t done = 0; done < size; done += sizeof(one)) {
 		size_t piece = size - done < sizeof(one) ? (size_t)(size - done) : sizeof(one);
+		ssize_t n = tk_read_at(a, one, piece, a_offset + (off_t)done);
+		ssize_t m = n < 0 ? n : tk_read_at(b, other, piece, b_offset + (off_t)done);
 
-		if (tk_read_at(a, one, piece, a_offset + (off_t)done) != (ssize_t)piece ||
-		    tk_read_at(b, other, piece, b_offset + (off_t)done) != (ssize_t)piece ||
-		    memcmp(one, other, piece))
-			return false;
+		if (n < 0 || m < 0)
+			return (int)(n < 0 ? n : m);
+		if ((size_t)n < piece || (size_t)m < piece || memcmp(one, other, piece))
+			return 0;
 	}
-	return true;
+	return 1;
+}
+
+bool tk_contents_same(int a, off_t a_offset, int b, off_t b_offset, uint64_t size)
+{
+	return tk_contents_compare(a, a_offset, b, b_offset, size) > 0;
 }
 
 /* Held for the moment of a lease: an event's descriptor that the kernel makes meanwhile would be denied. */

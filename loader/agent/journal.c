@@ -334,15 +334,6 @@ int tk_record_aside(struct tk_volume *volume, const struct tk_record *record, ch
 
 /* ---------------------------------------------------------------- reading them back */
 
-bool tk_record_holds(const struct tk_volume *volume, const struct tk_record *record, int fd)
-{
-	TK_AUTO_FD payload = tk_record_payload(volume, record);
-	struct stat st;
-
-	return payload >= 0 && !fstat(fd, &st) && (uint64_t)st.st_size == record->payload_size &&
-	       tk_contents_same(fd, 0, payload, TK_PAYLOAD, record->payload_size);
-}
-
 static bool all_zero(const void *buf, size_t len)
 {
 	const uint8_t *bytes = buf;
@@ -351,6 +342,18 @@ static bool all_zero(const void *buf, size_t len)
 		if (bytes[i])
 			return false;
 	return true;
+}
+
+int tk_record_holds(const struct tk_volume *volume, const struct tk_record *record, int fd)
+{
+	TK_AUTO_FD payload = tk_record_payload(volume, record);
+	struct stat st;
+
+	if (payload < 0 || fstat(fd, &st))
+		return payload < 0 ? payload : -errno;
+	if ((uint64_t)st.st_size != record->payload_size)
+		return 0;
+	return tk_contents_compare(fd, 0, payload, TK_PAYLOAD, record->payload_size);
 }
 
 int tk_record_read(const struct tk_volume *volume, const char *name, struct tk_record *ret_record)

@@ -68,8 +68,8 @@ int tk_record_remove(struct tk_volume *volume, const struct tk_record *record); 
  */
 int tk_record_aside(struct tk_volume *volume, const struct tk_record *record, char *ret_name);
 bool tk_record_is_aside(const char *name);
-/* Has the file just the payload's bytes?  False also when either cannot be read. */
-bool tk_record_holds(const struct tk_volume *volume, const struct tk_record *record, int fd);
+/* Has the file just the payload's bytes?  1, 0; -errno when either cannot be read. */
+int tk_record_holds(const struct tk_volume *volume, const struct tk_record *record, int fd);
 /* -EBADMSG: not a whole record.  -ENODATA: one whose making was cut short and that never mattered. */
 int tk_record_read(const struct tk_volume *volume, const char *name, struct tk_record *ret_record);
 

@@ -95,7 +95,7 @@ static bool whole(struct tk_agent *agent, const struct tk_file *file)
 
 	if (fd < 0)
 		return false;
-	return tk_record_holds(file->volume, &file->record, fd) || !tk_contents_check(agent, file);
+	return tk_record_holds(file->volume, &file->record, fd) > 0 || !tk_contents_check(agent, file);
 }
 
 bool tk_kept_holds(struct tk_agent *agent, const struct tk_file *file)
@@ -170,12 +170,11 @@ static int set_aside(struct tk_agent *agent, struct tk_file *file)
 	return 0;
 }
 
-static bool is_readable(const struct tk_file *file)
+static int holds(const struct tk_file *file)
 {
 	TK_AUTO_FD fd = tk_file_reopen(file, O_RDONLY);
-	struct stat st;
 
-	return fd >= 0 && !fstat(fd, &st) && tk_contents_same(fd, 0, fd, 0, (uint64_t)st.st_size);
+	return fd < 0 ? fd : tk_record_holds(file->volume, &file->record, fd);
 }
 
 /* Before the flush: what that could tell nothing of.  alone: no flush follows. */
@@ -190,7 +189,10 @@ static int prepare(struct tk_agent *agent, struct tk_file *file, bool alone)
 	err = tk_contents_renew(agent, file, alone);
 	if (err != -EUCLEAN)
 		return err;
-	return touched && is_readable(file) ? set_aside(agent, file) : put_anew(agent, file);
+	err = holds(file);
+	if (err > 0)
+		return -EIO; /* it could not be read a moment ago */
+	return touched && !err ? set_aside(agent, file) : put_anew(agent, file);
 }
 
 /*
@@ -204,7 +206,7 @@ static int check_one(struct tk_file *file)
 	if (fd < 0)
 		return fd;
 	if (is_doubtful(file) || sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE) ||
-	    !tk_record_holds(file->volume, &file->record, fd)) {
+	    tk_record_holds(file->volume, &file->record, fd) <= 0) {
 		file->doubtful = true;
 		return -EIO;
 	}

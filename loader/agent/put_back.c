@@ -99,8 +99,7 @@ static int write_itself(struct tk_file *file, int fd, const struct stat *st)
 int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file, bool may_keep)
 {
 	TK_AUTO_FD fd = -1;
-	bool there;
-	int err;
+	int err, there;
 
 	if (!file->has_record)
 		return tk_file_sealed(agent, file);
@@ -119,9 +118,9 @@ int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file, bool may_
 		return fd;
 	there = tk_record_holds(file->volume, &file->record, fd);
 	/* One that lay there for long may be spoiled, and then what the file has is all there is. */
-	err = there || !file->recovered || tk_contents_usable(agent, file) ? 0 : -EUCLEAN;
-	if (!err)
-		err = write_payload(agent, file, fd, there);
+	if (there <= 0 && (there || file->recovered) && !tk_contents_usable(agent, file))
+		return there ?: -EUCLEAN;
+	err = write_payload(agent, file, fd, there > 0);
 	if (!err && may_keep && keep(agent, file, fd))
 		return 0;
 	if (!err && fsync(fd))
@@ -141,13 +140,12 @@ int tk_contents_renew(struct tk_agent *agent, struct tk_file *file, bool flush)
 {
 	TK_AUTO_FD fd = tk_file_reopen(file, O_RDWR);
 	struct stat st;
-	bool there;
-	int err;
+	int err, there;
 
 	if (fd < 0 || fstat(fd, &st))
 		return fd < 0 ? fd : -errno;
 	there = tk_record_holds(file->volume, &file->record, fd);
-	if (!there) {
+	if (there <= 0) {
 		err = tk_contents_check(agent, file);
 		if (!err)
 			return -EUCLEAN;
@@ -157,10 +155,10 @@ int tk_contents_renew(struct tk_agent *agent, struct tk_file *file, bool flush)
 	}
 	file->record.atime = st.st_atim;
 	file->record.mtime = st.st_mtim;
-	err = there ? write_payload(agent, file, fd, true) : write_itself(file, fd, &st);
-	if (!err && (flush || !there) && fsync(fd))
+	err = there > 0 ? write_payload(agent, file, fd, true) : write_itself(file, fd, &st);
+	if (!err && (flush || there <= 0) && fsync(fd))
 		err = -errno;
 	file->doubtful = err;
-	file->proved = !err && (flush || !there);
+	file->proved = !err && (flush || there <= 0);
 	return err;
 }

@@ -122,10 +122,11 @@ static int edited_unguarded(struct tk_agent *agent, const struct tk_volume *volu
 		return 0;
 	if (fstat(fd, &file) || fstatat(volume->vault, record->name, &kept, AT_SYMLINK_NOFOLLOW))
 		return -errno;
-	if (tk_record_holds(volume, record, fd))
-		return 0;
-	if (!tk_contents_same(fd, 0, fd, 0, (uint64_t)file.st_size))
-		return 0; /* nobody can read it: what the record has is better */
+	err = tk_record_holds(volume, record, fd);
+	if (err > 0 || !tk_contents_same(fd, 0, fd, 0, (uint64_t)file.st_size))
+		return 0; /* what cannot be read is better put back */
+	if (err < 0)
+		return err;
 	if (state == TK_KEPT || changed_since_boot(&file, &kept) || changed_since_unload(&file, &kept))
 		return 1;
 	err = tk_verify_fd(agent->keys, fd, 0, (uint64_t)file.st_size, NULL, NULL);
@@ -188,7 +189,7 @@ static int recover_file(struct tk_agent *agent, struct tk_volume *volume, struct
 	}
 	file->record = *record;
 	file->recipe = record->recipe;
-	begin(agent, file, tk_record_holds(volume, record, fd));
+	begin(agent, file, tk_record_holds(volume, record, fd) > 0);
 	return 0;
 }
 

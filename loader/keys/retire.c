@@ -179,8 +179,8 @@ static int check_agent(struct job *job)
 			       "start it anew, with this version of the command");
 	if (records->valuedouble > 0)
 		return tk_fail(job->what, job->dir,
-			       "files in guard points are open, and may come back under it",
-			       "let the programs that have them open end, and `takakrypt-bpf settle`");
+			       "files in guard points are open or were of late, and may come back under it",
+			       "`takakrypt-bpf settle`, when the programs that have them open have ended");
 	cJSON_ArrayForEach (key, in(job->agent, "keys"))
 		code |= check_agents_key(job, key);
 	return code;

@@ -47,7 +47,8 @@ static int look(const char *verb, const char *path, const char *dir)
 			 "the agent's journal at %.300s has %d records: files there may be half moved", dir,
 			 records);
 	return tk_fail(verb, path, why,
-		       agent_runs() ? "have the agent guard that filesystem, so that it recovers them first"
+		       agent_runs() ? "`takakrypt-bpf settle`; if they stay, have the agent guard that filesystem, so that it recovers "
+				      "them"
 				    : "start the agent (load the policy) so that it recovers them first");
 }
 

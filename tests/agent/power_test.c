@@ -87,11 +87,12 @@ static void look(struct run *run, size_t now, const char *where)
 
 static void cut(struct run *run, size_t flushed, size_t now, unsigned int way)
 {
-	/* A superblock has a checksum and is trusted to be written as one: four kilobytes of btrfs, one of ext4. */
-	size_t sector = !strcmp(run->rig->fs, "btrfs") ? 4096 : !strcmp(run->rig->fs, "ext4") ? 1024 : 512;
+	/* btrfs trusts its disk to write the four kilobytes of a superblock as one. */
+	size_t sector = strcmp(run->rig->fs, "btrfs") ? 512 : 4096;
 	char where[64];
 
 	snprintf(where, sizeof(where), "in run %u at write %zu, way %u", run->number, now, way);
+	run->rig->disk->superblock = !strcmp(run->rig->fs, "ext4");
 	disk_cut(run->rig->disk, flushed, now, sector, way ? now * 2654435761u + way : 0);
 	look(run, now, where);
 	rig_unmount(run->rig);

@@ -290,6 +290,14 @@ bool rig_ask_to_settle(const struct rig *rig)
 	return ok;
 }
 
+static bool any_kept(const struct rig *rig)
+{
+	for (uint32_t i = 0; i < rig->shared->file_count; i++)
+		if (rig->shared->files[i].state == TK_KEPT)
+			return true;
+	return false;
+}
+
 /*
  * Twice: the fake kernel half counts by the lease, so a descriptor the agent has for an instant can look like
  * somebody who still has the file open, and that needs no settling.
@@ -299,7 +307,14 @@ bool agent_settle(struct rig *rig)
 	if (!rig_ask_to_settle(rig))
 		return false;
 	usleep(3000);
-	return rig_ask_to_settle(rig);
+	for (int tries = 0; tries < 100; tries++) {
+		if (!rig_ask_to_settle(rig))
+			return false;
+		if (!any_kept(rig)) /* sealed just after it had answered */
+			break;
+		usleep(10000);
+	}
+	return true;
 }
 
 /* An orphan waits for the answer. */

@@ -22,7 +22,7 @@
 const char *const operation_names[OPERATIONS] = {
 	"new",	   "read",     "rewritten", "appended", "truncated", "replaced",
 	"renamed", "unlinked", "linked",    "found",	"adopted",   "read-again",
-	"rewritten-kept", "restored", "discarded",
+	"rewritten-kept", "restored", "discarded", "supplanted",
 };
 const char *const found_names[FOUND_KINDS] = {
 	"old", "new", "half (while the application wrote)", "WRONG", "FORGOTTEN", "CLEAR", "DAMAGED",
@@ -37,6 +37,7 @@ static const struct {
 	[RENAMED] = {"o-", "-n"},  [UNLINKED] = {"o-", "--"},  [LINKED] = {"o-", "nn"},
 	[FOUND] = {"--", "n-"},	   [ADOPTED] = {"--", "n-"},   [READ_AGAIN] = {"o-", "o-"},
 	[REWRITTEN_KEPT] = {"o-", "n-"}, [RESTORED] = {"o-", "n-"}, [DISCARDED] = {"o-", "--"},
+	[SUPPLANTED] = {"o-", "n-"},
 };
 
 void work_name(struct work *work, enum operation operation, size_t size, unsigned int seed)
@@ -97,14 +98,19 @@ static bool may_write(const struct rig *rig, int fd)
 	return false;
 }
 
-static bool put(int fd, const struct work *work, off_t from)
+static bool put_content(int fd, const struct work *work, char which, off_t from)
 {
-	size_t size = size_of(work, 'n');
-	uint8_t *bytes = content(work, 'n');
+	size_t size = size_of(work, which);
+	uint8_t *bytes = content(work, which);
 	bool good = pwrite(fd, bytes + from, size - (size_t)from, from) == (ssize_t)size - from;
 
 	free(bytes);
 	return good;
+}
+
+static bool put(int fd, const struct work *work, off_t from)
+{
+	return put_content(fd, work, 'n', from);
 }
 
 static bool sync_names(const struct rig *rig)
@@ -117,7 +123,8 @@ static bool sync_names(const struct rig *rig)
 	return good;
 }
 
-static bool replace(const struct rig *rig, const struct work *work)
+/* settle: in between, so that the former file's record goes before its name is known to have gone. */
+static bool replace(const struct rig *rig, const struct work *work, bool settle)
 {
 	int fd = open(in(rig, work->other), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	bool good = may_write(rig, fd) && put(fd, work, 0) && !fsync(fd);
@@ -126,7 +133,10 @@ static bool replace(const struct rig *rig, const struct work *work)
 		close(fd);
 	if (!good)
 		unlink(in(rig, work->other));
-	return good && !rename(in(rig, work->other), in(rig, work->name)) && sync_names(rig);
+	good = good && !rename(in(rig, work->other), in(rig, work->name));
+	if (good && settle)
+		rig_ask_to_settle(rig);
+	return good && sync_names(rig);
 }
 
 /* Past the agent, as if it had lain there before the policy. */
@@ -174,6 +184,17 @@ static bool read_before(const struct rig *rig, const struct work *work)
 		close(fd);
 	for (int tries = 0; good && state_of(rig, work->name) != TK_KEPT && tries < 100; tries++)
 		usleep(2000);
+	return good;
+}
+
+/* The same content: so the plaintext is what the disk has, and the ciphertext is in the record alone. */
+static bool write_again(const struct rig *rig, const struct work *work)
+{
+	int fd = open(in(rig, work->name), O_RDWR | O_CLOEXEC);
+	bool good = may_write(rig, fd) && put_content(fd, work, 'o', 0) && !fsync(fd);
+
+	if (fd >= 0)
+		close(fd);
 	return good;
 }
 
@@ -260,7 +281,10 @@ void work_do(const struct rig *rig, struct work *work, size_t (*clock)(void *), 
 	done = work->operation < READ_AGAIN || read_before(rig, work);
 	switch (work->operation) {
 	case REPLACED:
-		done = replace(rig, work);
+		done = replace(rig, work, false);
+		break;
+	case SUPPLANTED:
+		done = done && write_again(rig, work) && read_before(rig, work) && replace(rig, work, ctx);
 		break;
 	case FOUND:
 	case ADOPTED:
@@ -356,7 +380,7 @@ enum found work_look(const struct rig *rig, const struct work *work, size_t now)
 	enum found found;
 
 	/* The name that is taken over has one content or the other at each instant. */
-	if (under_way && work->operation == REPLACED)
+	if (under_way && (work->operation == REPLACED || work->operation == SUPPLANTED))
 		under_way = is(work, &looks[0], 'o') || is(work, &looks[0], 'n');
 	/* Who restores writes ciphertext himself. */
 	if (under_way && work->operation == RESTORED && (looks[0].damaged || looks[0].clear))

@@ -28,8 +28,9 @@ enum operation {
 	REWRITTEN_KEPT,
 	RESTORED, /* through the raw view, as a backup program does */
 	DISCARDED,
+	SUPPLANTED, /* written and kept again, then another file takes its name */
 };
-#define OPERATIONS (DISCARDED + 1)
+#define OPERATIONS (SUPPLANTED + 1)
 extern const char *const operation_names[OPERATIONS];
 
 struct work {

@@ -91,9 +91,11 @@ for disk in $DISKS; do
 	sealed "$fs truncate" "$F"
 	permitted "$fs truncate to a greater size" app --repeat-until-ok 10000 truncate "$F" 9
 	reads "$fs truncate: zeros behind" 'data all new\x00\x00' app open-read "$F"
-	# An empty file is sealed as it is: no plaintext is needed to cut to nothing, and nobody has to come again.
+	# An empty file is sealed as it is: no plaintext is needed to cut to nothing, and nobody has to come again,
+	# unless a record in the journal says otherwise (41-kept).
 	permitted "$fs another copy" app copy-file-range "$F" "$G/cut"
 	sealed "$fs another copy" "$G/cut"
+	settled "$fs another copy is not kept any more"
 	refused "$fs a stranger truncates to nothing" EACCES stranger truncate "$G/cut" 0
 	permitted "$fs truncate to nothing at once" app truncate "$G/cut" 0
 	same "$fs nothing is left" 0 "$(stat -c %s "$G/cut")"
