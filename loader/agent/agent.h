@@ -373,6 +373,8 @@ int tk_handle_guess(const struct tk_volume *volume, const struct tk_handle *like
 		    const struct tk_inode *inode);
 
 /* file.c */
+/* Whether another open file would take the agent's last descriptors, which seals need. */
+bool tk_files_full(struct tk_agent *agent, const struct tk_inode *inode, int event);
 /* An event with the verdict that was left for it.  Takes over opener; answers now or later. */
 void tk_files_open(struct tk_agent *agent, struct tk_opener *opener);
 void tk_files_unpark(struct tk_agent *agent);

@@ -11,8 +11,16 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "loader/agent/agent.h"
+
+/*
+ * Descriptors that opens do not get: with the last ones the workers seal what is closed and administrators ask
+ * why.  Four for each worker (the file, its record, a directory, one that is being replaced), and those of the
+ * control socket.
+ */
+#define RESERVED_DESCRIPTORS 320
 
 static size_t chain(const struct tk_inode *inode)
 {
@@ -176,6 +184,23 @@ static void park(struct tk_agent *agent, struct tk_opener *opener)
 		agent->parked = opener;
 	}
 	/* The loader will say so in a moment; if it does not, the next tick follows. */
+}
+
+/*
+ * Each file in use holds a descriptor and each opener that waits another one.  Numbers are given from below, so
+ * the event's own tells of the latter, while what is open for long may lie above it.
+ */
+bool tk_files_full(struct tk_agent *agent, const struct tk_inode *inode, int event)
+{
+	struct rlimit limit;
+	TK_HOLD(&agent->lock);
+
+	if (tk_file_find(agent, inode))
+		return false;
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return true;
+	return agent->file_count + RESERVED_DESCRIPTORS >= limit.rlim_cur ||
+	       (rlim_t)event + RESERVED_DESCRIPTORS >= limit.rlim_cur;
 }
 
 void tk_files_open(struct tk_agent *agent, struct tk_opener *opener)
