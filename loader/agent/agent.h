@@ -69,6 +69,7 @@ struct tk_volume {
 struct tk_recipe {
 	uint32_t algorithm; /* enum tk_algorithm; 0: the policy names no key */
 	uint32_t chunk_log2;
+	uint32_t linger; /* ms */
 	char key_id[TK_KEY_ID_MAX + 1];
 	char guard[TK_NAME_MAX];
 };
@@ -187,6 +188,7 @@ struct tk_file {
 	uint64_t due;  /* ms; when to have a turn by itself, 0 never */
 	uint64_t hold; /* ms; stay open until then (truncate(2)) */
 	bool hold_wanted;
+	uint64_t linger; /* ms; stay open until then although nobody has it */
 	uint64_t size; /* a guess, to keep a worker free for small files */
 	struct tk_file *queue_next;
 
@@ -386,6 +388,10 @@ void tk_file_drop(struct tk_agent *agent, struct tk_file *file);   /* under lock
 void tk_file_free(struct tk_file *file);
 int tk_file_reopen(const struct tk_file *file, int flags); /* fd, or -errno; adds O_NOATIME and the like */
 void tk_files_look(struct tk_agent *agent, bool impatient);
+/* From now on it stays open for as long as its guard point says, whoever closes it.  Under lock. */
+void tk_file_linger(struct tk_file *file);
+/* What lingers is sealed now. */
+void tk_files_hurry(struct tk_agent *agent);
 void tk_files_closed(struct tk_agent *agent, const struct tk_inode *inode);
 int tk_files_plain(struct tk_agent *agent, struct tk_volume *volume, const struct tk_recipe *recipe,
 		   const struct tk_inode *inode, int fd);
@@ -397,7 +403,8 @@ void tk_files_let_go(struct tk_agent *agent);
 int tk_workers_start(struct tk_agent *agent);
 int tk_thread_start(struct tk_agent *agent, void *(*run)(void *), void *arg, const char *name);
 bool tk_thread_own(const struct tk_agent *agent, uint32_t tid);
-void tk_file_queue(struct tk_agent *agent, struct tk_file *file); /* under lock */
+void tk_file_queue(struct tk_agent *agent, struct tk_file *file);	      /* under lock */
+void tk_file_due(struct tk_agent *agent, struct tk_file *file, uint64_t due); /* under lock */
 bool tk_file_outgrown(struct tk_agent *agent, struct tk_file *file);
 /* Waits until no file has a turn or waits for one. */
 void tk_workers_drain(struct tk_agent *agent);

@@ -284,17 +284,45 @@ void tk_files_look(struct tk_agent *agent, bool impatient)
 
 	for (size_t i = 0; i < TK_TABLE_SIZE; i++)
 		for (struct tk_file *file = agent->table[i]; file; file = file->hash_next)
-			if (!file->due || impatient)
+			if (!file->due || impatient) {
+				file->linger = impatient ? 0 : file->linger;
 				tk_file_queue(agent, file);
+			}
 }
 
+/* In eight steps, not at any time: whenever something is due all files are looked at. */
+void tk_file_linger(struct tk_file *file)
+{
+	uint64_t linger = file->recipe.linger, step = linger / 8 + 1;
+
+	file->linger = linger ? (tk_now_ms() + linger + step - 1) / step * step : 0;
+}
+
+void tk_files_hurry(struct tk_agent *agent)
+{
+	TK_HOLD(&agent->lock);
+
+	for (size_t i = 0; i < TK_TABLE_SIZE; i++)
+		for (struct tk_file *file = agent->table[i]; file; file = file->hash_next) {
+			if (file->linger)
+				tk_file_queue(agent, file);
+			file->linger = 0;
+		}
+}
+
+/* The last one has closed it. */
 void tk_files_closed(struct tk_agent *agent, const struct tk_inode *inode)
 {
 	struct tk_file *file;
 	TK_HOLD(&agent->lock);
 
 	file = tk_file_find(agent, inode);
-	if (file)
+	if (!file)
+		return;
+	tk_file_linger(file);
+	if (file->linger && file->state == TK_OPEN && !file->running && !file->queued)
+		tk_file_due(agent, file, file->linger);
+	else
 		tk_file_queue(agent, file);
 }
 

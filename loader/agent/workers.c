@@ -186,6 +186,15 @@ static void wait_for_work(struct tk_agent *agent)
 	pthread_cond_timedwait(&agent->work, &agent->lock, &until);
 }
 
+void tk_file_due(struct tk_agent *agent, struct tk_file *file, uint64_t due)
+{
+	file->due = due;
+	if (!agent->next_due || due < agent->next_due) {
+		agent->next_due = due;
+		pthread_cond_signal(&agent->work);
+	}
+}
+
 /* Under lock, after a turn. */
 static void finish(struct tk_agent *agent, struct tk_file *file, uint64_t due)
 {
@@ -196,11 +205,7 @@ static void finish(struct tk_agent *agent, struct tk_file *file, uint64_t due)
 	} else if (due == TK_TURN_LAST) {
 		tk_file_drop(agent, file);
 	} else if (due) {
-		file->due = due;
-		if (!agent->next_due || due < agent->next_due) {
-			agent->next_due = due;
-			pthread_cond_signal(&agent->work);
-		}
+		tk_file_due(agent, file, due);
 	}
 	pthread_cond_broadcast(&agent->idle);
 }
