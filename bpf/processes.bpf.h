@@ -99,16 +99,6 @@ int BPF_PROG(task_prctl, int option, unsigned long arg2, unsigned long arg3, uns
 	return 0; /* "not mine": the hook's own default, -ENOSYS, follows */
 }
 
-/* The address space is new, and what is executed is not mapped yet. */
-SEC("lsm/bprm_committed_creds")
-int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
-{
-	__u64 mm = (__u64)BPF_CORE_READ(bpf_get_current_task_btf(), mm);
-
-	bpf_map_delete_elem(&foreign_code, &mm);
-	return 0;
-}
-
 #define SIGNAL_GROUP_EXIT 4
 
 /*
