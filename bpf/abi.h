@@ -294,7 +294,7 @@ struct tk_file_counts {
 	__u32 pad;
 };
 
-/* Map `descriptions`: an open file description of a guarded regular file, by its address.  Also `truncations`. */
+/* Map `descriptions`: an open file description of a guarded regular file, by its address. */
 struct tk_description {
 	struct tk_inode inode;
 	__u32 view;	  /* enum tk_view */

@@ -69,8 +69,6 @@ TK_HASH(watched_points, struct tk_inode, __u32, TK_MAX_GUARD_POINTS);
 /* Run time. */
 TK_ARRAY(open_files, struct tk_bucket, TK_BUCKETS);
 TK_HASH(descriptions, __u64, struct tk_description, 1048576);
-/* truncate(2) under way, by thread: counted as an open of the file until notify_change() returns. */
-TK_HASH(truncations, __u32, struct tk_description, 65536);
 TK_HASH(pending_opens, __u32, struct tk_pending_open, 65536);
 /*
  * By the address of the executable's description (integrity.bpf.h).  Preallocated, so that only a full map makes

@@ -429,6 +429,8 @@ int tk_contents_seal(struct tk_agent *agent, struct tk_file *file);
 int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file);
 int tk_contents_writable(struct tk_agent *agent, struct tk_file *file);
 bool tk_nobody_has(int fd);
+/* Returns when who was resizing the file by its name is done.  path: O_PATH will do.  0 or -errno: that is not known. */
+int tk_await_resizes(int path);
 int tk_room_take(int fd, uint64_t size);
 
 /* attributes.c */

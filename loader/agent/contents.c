@@ -290,8 +290,10 @@ int tk_contents_unseal(struct tk_agent *agent, struct tk_file *file, bool write)
 	err = set_state(agent, file, TK_UNSEALING);
 	if (err)
 		return err == -EBUSY ? -EAGAIN : err;
-	fd = tk_file_reopen(file, O_RDONLY);
-	err = fd < 0 ? fd : fstat(fd, &st) ? -errno : tk_contents_kind(fd, (uint64_t)st.st_size, &kind);
+	err = tk_await_resizes(file->path);
+	if (!err)
+		fd = tk_file_reopen(file, O_RDONLY);
+	err = err ?: fd < 0 ? fd : fstat(fd, &st) ? -errno : tk_contents_kind(fd, (uint64_t)st.st_size, &kind);
 	tk_fd_close(&fd);
 	if (!err)
 		err = kind == TK_TAKA ? unseal_taka(agent, file, &st, write) : begin_plain(agent, file, &st);
@@ -481,7 +483,9 @@ int tk_contents_seal(struct tk_agent *agent, struct tk_file *file)
 	if (err)
 		return err;
 	/* Again: nobody can write any more. */
-	err = tk_kernel_counts(agent->kernel, &file->inode, &counts);
+	err = tk_await_resizes(file->path);
+	if (!err)
+		err = tk_kernel_counts(agent->kernel, &file->inode, &counts);
 	file->state = before;
 	if (!err)
 		err = seal_steps(agent, file, &counts);
