@@ -182,25 +182,19 @@ int BPF_PROG(inode_rename, struct inode *old_dir, struct dentry *old_dentry, str
 
 	if (ret)
 		return tk_answer(ret);
-	if (!now || !now->generation || tk_is_ours(now))
+	if (!now || !now->generation)
+		return 0;
+	inode = BPF_CORE_READ(old_dentry, d_inode);
+	if (inode && (BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFDIR)
+		__sync_fetch_and_add(&tk_rename_count, 1); /* the directory has not moved yet: see tk_is_moving() */
+	if (tk_is_ours(now))
 		return 0;
 	/* Before the device is looked at: an ancestor may lie on a filesystem that holds no guard point itself. */
 	if (tk_is_structure(old_dentry, now->generation) || tk_is_structure(new_dentry, now->generation))
 		return tk_answer(tk_refuse_structure(old_dentry, now, TK_RENAME));
 	if (tk_dentry_not_ours(old_dentry, now))
 		return 0;
-	inode = BPF_CORE_READ(old_dentry, d_inode);
-	if (inode && (BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFDIR)
-		__sync_fetch_and_add(&tk_rename_count, 1);
 	return tk_answer(tk_act_on_both(old_dentry, new_dentry, TK_RENAME));
-}
-
-/* The hook above ran before the directory moved: what was cached in between is void as well. */
-SEC("fexit/vfs_rename")
-int vfs_rename_done(void *ctx)
-{
-	__sync_fetch_and_add(&tk_rename_count, 1);
-	return 0;
 }
 
 #define ATTR_SIZE (1 << 3)
