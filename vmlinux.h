@@ -188,6 +188,7 @@ struct files_struct {
 
 struct task_struct {
 	struct files_struct *files;
+	unsigned int flags;
 	unsigned int ptrace;
 	struct mm_struct *mm;
 	int pid;

@@ -11,7 +11,7 @@
  *	file_free_security	uncounts; removes that note
  *	ptrace_access_check, bprm_check_security  keep strangers out of a member's memory
  *	task_prctl		keeps a process from putting on another executable's name
- *	sched_process_exit	the agent has died: not ready from this instant
+ *	sched_process_exit	the agent has died: not ready from this instant; file_free_security says so again
  *	command			the agent's door, run by BPF_PROG_TEST_RUN
  *
  * names.bpf.h has the hooks on names and attributes.
@@ -28,6 +28,7 @@
 #include "views.bpf.h"
 #include "integrity.bpf.h"
 #include "names.bpf.h"
+#include "processes.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -429,8 +430,9 @@ int BPF_PROG(file_free_security, struct file *file)
 	struct tk_inode inode;
 	__u32 tid, view;
 
-	if (!description)
 	tk_forget_foreign(address);
+	tk_note_death_by_close();
+	if (!description)
 		return 0;
 	inode = description->inode;
 	view = description->view;
@@ -442,5 +444,3 @@ int BPF_PROG(file_free_security, struct file *file)
 	tk_view_leave(&inode, view);
 	return 0;
 }
-
-#include "processes.bpf.h"
