@@ -73,6 +73,15 @@ struct super_block {
 	struct user_namespace *s_user_ns;
 };
 
+typedef struct {
+	long counter;
+} atomic_long_t;
+
+/* PREEMPT_RT has another one. */
+struct rw_semaphore {
+	atomic_long_t count;
+};
+
 struct inode {
 	umode_t i_mode;
 	kuid_t i_uid;
@@ -81,6 +90,7 @@ struct inode {
 	u32 i_generation;
 	unsigned int i_nlink;
 	atomic_t i_writecount;
+	struct rw_semaphore i_rwsem;
 	struct hlist_head i_dentry;
 };
 
@@ -178,6 +188,7 @@ struct files_struct {
 
 struct task_struct {
 	struct files_struct *files;
+	unsigned int flags;
 	unsigned int ptrace;
 	struct mm_struct *mm;
 	int pid;

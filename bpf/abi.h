@@ -145,11 +145,14 @@ struct tk_process {
 };
 _Static_assert(sizeof(struct tk_process) == 256, "tk_process");
 
-/* A process, by its address space, that has mapped code of a file that is not root's alone: map `foreign_code`. */
+/*
+ * A process that has mapped code of a file that is not root's alone, with all that were forked since its execve, by the
+ * address of the description of what they execute: map `foreign_code`.
+ */
 #define TK_MAX_FOREIGN 65536 /* where it is not known how many processes there can be: loader/kernel/programs.c */
 struct tk_foreign_code {
 	struct tk_inode file; /* the first one */
-	__u32 pid;	      /* who mapped it: this process, or one that it was forked from */
+	__u32 pid;	      /* who mapped it */
 	__u32 pad;
 };
 _Static_assert(sizeof(struct tk_foreign_code) == 24, "tk_foreign_code");
@@ -292,7 +295,7 @@ struct tk_file_counts {
 	__u32 pad;
 };
 
-/* Map `descriptions`: an open file description of a guarded regular file, by its address.  Also `truncations`. */
+/* Map `descriptions`: an open file description of a guarded regular file, by its address. */
 struct tk_description {
 	struct tk_inode inode;
 	__u32 view;	  /* enum tk_view */
@@ -425,7 +428,6 @@ enum tk_counter {
 	TK_COUNT_PLACE_CACHED,
 	TK_COUNT_PLACE_WALKED,
 	TK_COUNT_FOREIGN_FULL,	    /* mappings of foreign code refused, because foreign_code was full */
-	TK_COUNT_INTEGRITY_UNKNOWN, /* children that could not be noted there: nobody's integrity counts any more */
 	TK_COUNT_NO_SCRATCH,	    /* units that could not be told, because all places of a processor were in use */
 	TK_COUNTER_COUNT
 };

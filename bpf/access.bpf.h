@@ -59,6 +59,7 @@ struct tk_access {
 	__u32 verdict;	  /* TK_VERDICT() of the last action judged */
 	__u32 mount;
 	__u32 lost;	  /* 1: foreign code has cost the task sets */
+	__u32 moving;	  /* 1: a name on the walk may have been about to change */
 };
 
 /* What tk_locate() answers. */

@@ -9,13 +9,20 @@
 
 #include "access.bpf.h"
 
-/* 1 since somebody's child could not be noted in foreign_code: from then on nobody's integrity is known. */
-__u32 tk_integrity_unknown;
-
-/* Has the process with this address space mapped code that is not root's alone? */
-static __always_inline bool tk_has_foreign_code(__u64 mm)
+/* What a task executes: the description that its execve opened.  NULL: a kernel thread. */
+static __always_inline struct file *tk_image_of(const struct task_struct *task)
 {
-	return *(volatile __u32 *)&tk_integrity_unknown || bpf_map_lookup_elem(&foreign_code, &mm);
+	struct mm_struct *mm = BPF_CORE_READ(task, mm);
+
+	return mm ? BPF_CORE_READ(mm, exe_file) : 0;
+}
+
+/* Has a process that runs this image mapped code that is not root's alone? */
+static __always_inline bool tk_has_foreign_code(struct file *image)
+{
+	__u64 address = (__u64)image;
+
+	return bpf_map_lookup_elem(&foreign_code, &address);
 }
 
 #define TK_EVENT_DEPTH 24 /* components told; a deeper path is cut */
@@ -58,9 +65,8 @@ static __always_inline struct tk_event *tk_event_begin(void)
 {
 	struct tk_event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	struct task_struct *task = bpf_get_current_task_btf();
+	struct file *image = tk_image_of(task);
 	const struct cred *cred;
-	struct mm_struct *mm;
-	struct file *exe;
 	__u64 ids;
 
 	if (!e) {
@@ -73,15 +79,13 @@ static __always_inline struct tk_event *tk_event_begin(void)
 	e->tid = ids;
 	e->time_ns = bpf_ktime_get_boot_ns();
 	__builtin_memset(&e->exe, 0, sizeof(e->exe));
-	mm = BPF_CORE_READ(task, mm);
-	exe = mm ? BPF_CORE_READ(mm, exe_file) : 0;
-	if (exe)
-		tk_inode_read(&e->exe, (__u64)BPF_CORE_READ(exe, f_inode));
+	if (image)
+		tk_inode_read(&e->exe, (__u64)BPF_CORE_READ(image, f_inode));
 	cred = BPF_CORE_READ(task, real_cred);
 	e->uid = BPF_CORE_READ(cred, fsuid.val);
 	e->gid = BPF_CORE_READ(cred, fsgid.val);
 	e->login_uid = bpf_core_field_exists(task->loginuid) ? BPF_CORE_READ(task, loginuid.val) : (__u32)-1;
-	e->foreign_code = tk_has_foreign_code((__u64)mm);
+	e->foreign_code = tk_has_foreign_code(image);
 	__builtin_memset(e->pad, 0, sizeof(e->pad));
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	return e;

@@ -63,10 +63,9 @@ static __always_inline int tk_drop_login_sets(struct tk_access *a, const struct 
 
 static __always_inline struct inode *tk_exe_of(const struct task_struct *task)
 {
-	struct mm_struct *mm = BPF_CORE_READ(task, mm);
-	struct file *exe = mm ? BPF_CORE_READ(mm, exe_file) : 0;
+	struct file *image = tk_image_of(task);
 
-	return exe ? BPF_CORE_READ(exe, f_inode) : 0;
+	return image ? BPF_CORE_READ(image, f_inode) : 0;
 }
 
 /* Those that a digest gives only count while the contents are what was measured. */
@@ -110,17 +109,13 @@ TK_GLOBAL int tk_add_processes(__u64 exe, __u32 generation, __u32 unit, struct t
 	return 0;
 }
 
-/*
- * Sets that ask for integrity do not hold for who has mapped code that is not root's alone.  The child of a fork has
- * the same mappings and a note of its own; execve begins with an address space of which there is none.
- * True when some were dropped.
- */
-static __always_inline bool tk_drop_integrity_sets(__u64 *sets, __u64 mm, __u32 generation)
+/* Sets that ask for integrity do not hold where code is mapped that is not root's alone.  True when some were dropped. */
+static __always_inline bool tk_drop_integrity_sets(__u64 *sets, struct file *image, __u32 generation)
 {
 	__u32 slot = TK_SLOT(generation);
 	const struct tk_set_bits *integrity;
 
-	if (!tk_has_foreign_code(mm))
+	if (!tk_has_foreign_code(image))
 		return false;
 	integrity = bpf_map_lookup_elem(&integrity_sets, &slot);
 	if (!integrity) { /* never: an array's element */
@@ -138,7 +133,7 @@ static __always_inline bool tk_task_sets(const struct task_struct *task, __u32 g
 					 struct tk_set_bits *ret)
 {
 	tk_add_processes((__u64)tk_exe_of(task), generation, unit, ret);
-	return tk_drop_integrity_sets(ret->sets, (__u64)BPF_CORE_READ(task, mm), generation);
+	return tk_drop_integrity_sets(ret->sets, tk_image_of(task), generation);
 }
 
 /*

@@ -4,9 +4,11 @@
  * code that is not root's alone (map foreign_code), and which measured executables may
  * have been written to (map digests).  identity.bpf.h draws the conclusions.
  *
- * An address space's note goes with it: to the child of a fork, away with exit_mmap().
- * A note that outlives its address space would be taken for another's, so the places
- * where a new one begins remove it as well.
+ * A note stands under the description of the executable (mm->exe_file), which each
+ * execve opens anew, and which whoever is forked from there has with it.  So nothing
+ * is copied at a fork, where a program may be left out (takakrypt.bpf.c); the children
+ * lose what their parent loses, and he what one of them does; and the note goes with
+ * the description.
  */
 #ifndef TK_INTEGRITY_BPF_H
 #define TK_INTEGRITY_BPF_H
@@ -89,14 +91,14 @@ TK_GLOBAL int tk_note_foreign(__u64 inode, __u64 dentry, bool member)
 	const struct tk_control *now = tk_control_now();
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct tk_foreign_code note = {};
-	__u64 mm = (__u64)BPF_CORE_READ(task, mm);
+	__u64 image = (__u64)tk_image_of(task);
 	int result = 0;
 
-	if (!now || !mm || bpf_map_lookup_elem(&foreign_code, &mm))
+	if (!now || !image || bpf_map_lookup_elem(&foreign_code, &image))
 		return 0;
 	tk_inode_read(&note.file, inode);
 	note.pid = bpf_get_current_pid_tgid() >> 32;
-	if (bpf_map_update_elem(&foreign_code, &mm, &note, BPF_ANY)) {
+	if (bpf_map_update_elem(&foreign_code, &image, &note, BPF_ANY)) {
 		tk_count(TK_COUNT_FOREIGN_FULL);
 		result = -ENOMEM;
 	}
@@ -105,36 +107,11 @@ TK_GLOBAL int tk_note_foreign(__u64 inode, __u64 dentry, bool member)
 	return result;
 }
 
-/* The child has what its parent has mapped.  It cannot be refused any more, so who cannot be noted spoils it for all. */
-SEC("tp_btf/sched_process_fork")
-int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct *child)
+/* The last of those who executed it together is gone, and another may be opened at that address. */
+static __always_inline void tk_forget_foreign(__u64 image)
 {
-	__u64 from = (__u64)BPF_CORE_READ(parent, mm), to = (__u64)BPF_CORE_READ(child, mm);
-	const struct tk_foreign_code *noted;
-	struct tk_foreign_code note;
-
-	if (!to || from == to)
-		return 0;
-	noted = bpf_map_lookup_elem(&foreign_code, &from);
-	if (!noted) {
-		bpf_map_delete_elem(&foreign_code, &to);
-		return 0;
-	}
-	note = *noted;
-	if (bpf_map_update_elem(&foreign_code, &to, &note, BPF_ANY)) {
-		tk_count(TK_COUNT_INTEGRITY_UNKNOWN);
-		*(volatile __u32 *)&tk_integrity_unknown = 1;
-	}
-	return 0;
-}
-
-SEC("fentry/exit_mmap")
-int BPF_PROG(exit_mmap, struct mm_struct *mm)
-{
-	__u64 address = (__u64)mm;
-
-	bpf_map_delete_elem(&foreign_code, &address);
-	return 0;
+	if (bpf_map_lookup_elem(&foreign_code, &image))
+		bpf_map_delete_elem(&foreign_code, &image);
 }
 
 /*

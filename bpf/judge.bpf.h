@@ -92,7 +92,7 @@ static __always_inline bool tk_is_command(const struct tk_control *now)
 	const struct task_struct *task = bpf_get_current_task_btf();
 
 	return tk_runs_command(now) && !BPF_CORE_READ(task, ptrace) &&
-	       !tk_has_foreign_code((__u64)BPF_CORE_READ(task, mm));
+	       !tk_has_foreign_code(tk_image_of(task));
 }
 
 /* Who may `key_op` may through the command do all that its verbs need, on the bytes as stored.  1 or 0. */

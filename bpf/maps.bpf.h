@@ -69,13 +69,11 @@ TK_HASH(watched_points, struct tk_inode, __u32, TK_MAX_GUARD_POINTS);
 /* Run time. */
 TK_ARRAY(open_files, struct tk_bucket, TK_BUCKETS);
 TK_HASH(descriptions, __u64, struct tk_description, 1048576);
-/* truncate(2) under way, by thread: counted as an open of the file until notify_change() returns. */
-TK_HASH(truncations, __u32, struct tk_description, 65536);
 TK_HASH(pending_opens, __u32, struct tk_pending_open, 65536);
 /*
- * By the address of the mm_struct.  Preallocated, so that only a full map makes insertion fail, not a moment without
- * memory: a fork cannot be refused when it is known that the child is to be noted here.  The loader makes it as large
- * as there can be processes (tk_programs_load()).
+ * By the address of the executable's description (integrity.bpf.h).  Preallocated, so that only a full map makes
+ * insertion fail, not a moment without memory.  The loader makes it as large as there can be processes
+ * (tk_programs_load()).
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -5,9 +5,7 @@
  *	inode_create, mkdir, mknod, symlink	create
  *	inode_unlink, rmdir			delete
  *	inode_link				link; never across a guard point's edge
- *	inode_rename				rename on both sides; never across an edge
- *	vfs_rename (fexit)			voids cached places once more, when the rename is done
- *	notify_change (fexit)			a truncation by name is over
+ *	inode_rename				rename on both sides; never across an edge; voids cached places
  *	inode_setattr				set_attr, or data_write for a change of size
  *	inode_setxattr, removexattr, set_acl, remove_acl, file_setattr  set_attr
  *	sb_mount, move_mount			nothing is mounted into a guard point
@@ -184,25 +182,19 @@ int BPF_PROG(inode_rename, struct inode *old_dir, struct dentry *old_dentry, str
 
 	if (ret)
 		return tk_answer(ret);
-	if (!now || !now->generation || tk_is_ours(now))
+	if (!now || !now->generation)
+		return 0;
+	inode = BPF_CORE_READ(old_dentry, d_inode);
+	if (inode && (BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFDIR)
+		__sync_fetch_and_add(&tk_rename_count, 1); /* the directory has not moved yet: see tk_is_moving() */
+	if (tk_is_ours(now))
 		return 0;
 	/* Before the device is looked at: an ancestor may lie on a filesystem that holds no guard point itself. */
 	if (tk_is_structure(old_dentry, now->generation) || tk_is_structure(new_dentry, now->generation))
 		return tk_answer(tk_refuse_structure(old_dentry, now, TK_RENAME));
 	if (tk_dentry_not_ours(old_dentry, now))
 		return 0;
-	inode = BPF_CORE_READ(old_dentry, d_inode);
-	if (inode && (BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFDIR)
-		__sync_fetch_and_add(&tk_rename_count, 1);
 	return tk_answer(tk_act_on_both(old_dentry, new_dentry, TK_RENAME));
-}
-
-/* The hook above ran before the directory moved: what was cached in between is void as well. */
-SEC("fexit/vfs_rename")
-int vfs_rename_done(void *ctx)
-{
-	__sync_fetch_and_add(&tk_rename_count, 1);
-	return 0;
 }
 
 #define ATTR_SIZE (1 << 3)
@@ -211,37 +203,21 @@ int vfs_rename_done(void *ctx)
 
 /*
  * truncate(2) comes without a description and without asking the agent (KERNEL.md 20), and would cut
- * ciphertext.  So it counts as an open of its own until notify_change() returns, which keeps the agent from
- * sealing meanwhile; and when the plaintext is not there, the agent is told and the caller may try again.
+ * ciphertext.  When the plaintext is not there, the agent is told and the caller may try again.  When it is, the
+ * agent must not begin to seal before the size is changed.  No program could say when it is: one at the end of
+ * notify_change() may be left out (takakrypt.bpf.c).  But all of notify_change() has the inode's lock, so the agent
+ * takes that lock once after it has changed the state (tk_await_resizes()): who has been let in here is done then.
  *
  * To nothing is another matter: an empty file is a sealed one (FORMAT.md), so the bytes as stored may be cut.
- * That counts as the raw view, which keeps the agent from unsealing what is about to go.
  */
-static __always_inline int tk_resize_by_name(struct tk_access *a, __u32 view, bool to_nothing, bool adopting)
+static __always_inline int tk_resize_by_name(struct tk_access *a, __u32 view, bool to_nothing)
 {
-	struct tk_description truncation = {};
-	__u32 tid = bpf_get_current_pid_tgid(), reason;
 	struct tk_inode inode = a->inode;
-	int err = -EBUSY;
+	__u32 reason;
 
-	if (to_nothing && a->ready) {
-		err = tk_view_enter(a, TK_VIEW_RAW, true);
-		if (!err)
-			view = TK_VIEW_RAW;
-	}
-	if (err)
-		err = tk_view_enter(a, view, false); /* whether it may write is asked below */
-	truncation.view = view;
-	if (err)
-		return tk_refuse(a, TK_DATA_WRITE, err == -EBUSY ? TK_OTHER_VIEW : TK_NO_MEMORY, err);
-	truncation.inode = inode;
-	if (bpf_map_update_elem(&truncations, &tid, &truncation, BPF_ANY)) {
-		tk_view_leave(&inode, view);
-		return tk_refuse(a, TK_DATA_WRITE, TK_NO_MEMORY, -ENOMEM);
-	}
-	/* From here on the end of notify_change() uncounts it. */
-	truncation.tid = tid;
-	reason = tk_view_holds(&inode, &truncation, view, true, adopting);
+	if (to_nothing && a->ready && !tk_view_holds(&inode, 0, TK_VIEW_RAW, true, false))
+		return 0;
+	reason = tk_view_holds(&inode, 0, view, true, false);
 	if (!reason)
 		return 0;
 	if (a->ready)
@@ -262,30 +238,13 @@ static __always_inline int tk_resize(struct tk_access *a, struct iattr *attr, bo
 	if (view < 0)
 		return view;
 	if (!(attr->ia_valid & ATTR_FILE))
-		return tk_resize_by_name(a, view, !attr->ia_size, adopting);
+		return tk_resize_by_name(a, view, !attr->ia_size);
 	address = (__u64)attr->ia_file;
 	description = bpf_map_lookup_elem(&descriptions, &address);
 	inode = a->inode;
 	reason = tk_view_holds(&inode, description, view, true, adopting);
 	if (reason)
 		return tk_refuse(a, TK_DATA_WRITE, reason, reason == TK_OTHER_VIEW ? -EBUSY : -ENOKEY);
-	return 0;
-}
-
-SEC("fexit/notify_change")
-int notify_change_done(void *ctx)
-{
-	__u32 tid = bpf_get_current_pid_tgid();
-	struct tk_description *truncation = bpf_map_lookup_elem(&truncations, &tid);
-	struct tk_inode inode;
-	__u32 view;
-
-	if (!truncation)
-		return 0;
-	inode = truncation->inode;
-	view = truncation->view;
-	bpf_map_delete_elem(&truncations, &tid);
-	tk_view_leave(&inode, view);
 	return 0;
 }
 

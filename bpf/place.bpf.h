@@ -9,7 +9,8 @@
  *
  * Per-inode cache.  An answer is kept in inode storage with all it hangs on: the
  * policy generation, the count of directory renames, the leaf's dentry, parent
- * and name.  Files with several links have several places and are never cached.
+ * and name.  It is not kept while a name on the way may be moving.  Files with
+ * several links have several places and are never cached.
  */
 #ifndef TK_PLACE_BPF_H
 #define TK_PLACE_BPF_H
@@ -19,7 +20,7 @@
 /* Guard points may lie deep: the walk looks further up than TK_MAX_DEPTH for one, and beyond this denies. */
 #define TK_WALK_MAX 512
 
-/* Directory renames begun and ended.  A cached place from another count is void. */
+/* Directory renames begun.  A cached place from another count is void. */
 __u64 tk_rename_count;
 
 struct tk_cached_place {
@@ -115,6 +116,24 @@ TK_GLOBAL __u32 tk_scan_path(struct tk_access *a, __u32 depth)
 	return state;
 }
 
+#define RWSEM_WRITER_LOCKED 1
+
+/*
+ * Could `d`, found in `parent`, be about to leave it by a rename that has been counted already?  Whoever renames holds
+ * the lock of the directory he takes the name from (lock_rename) from before he is counted, which the hook
+ * inode_rename does, until he is done; and who has read the lock before he looks for the name once more has not come
+ * too late.  PREEMPT_RT has other locks: there it always could.
+ */
+static __always_inline bool tk_is_moving(struct dentry *d, struct dentry *parent)
+{
+	struct inode *dir = BPF_CORE_READ(parent, d_inode);
+
+	if (!bpf_core_field_exists(dir->i_rwsem.count) ||
+	    BPF_CORE_READ(dir, i_rwsem.count.counter) & RWSEM_WRITER_LOCKED)
+		return true;
+	return BPF_CORE_READ(d, d_parent) != parent;
+}
+
 #define TK_GO_ON 3 /* besides enum tk_where: look at the parent */
 
 /* One step of the walk: is a->cursor a guard point?  Moves it to its parent. */
@@ -149,6 +168,7 @@ TK_GLOBAL __u32 tk_look_up(struct tk_access *a)
 	/* The superblock's root is outside; another root is disconnected (open_by_handle_at). */
 	if (parent == d)
 		return d == BPF_CORE_READ(d, d_sb, s_root) ? TK_OUTSIDE : TK_NOWHERE;
+	a->moving |= tk_is_moving(d, parent);
 	a->cursor = (__u64)parent;
 	return TK_GO_ON;
 }
@@ -273,7 +293,7 @@ static __always_inline __u32 tk_locate_inode(struct tk_access *a, const struct t
 		}
 	}
 	where = tk_locate(a, now);
-	if (kept && where != TK_NOWHERE) {
+	if (kept && where != TK_NOWHERE && !a->moving) {
 		bpf_spin_lock(&kept->lock);
 		kept->generation = a->generation;
 		kept->rename_count = rename_count;

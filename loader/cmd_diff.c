@@ -30,9 +30,9 @@ static const char help[] =
 	"    confidential: finance in editors: data_write permit+apply_key → deny\n"
 	"\n"
 	"    Guard points are the same when their paths are. Those that only one policy has,\n"
-	"    and other modes, keys, algorithms and chunk sizes are told as well. The same\n"
-	"    policy written differently (other names, other order, sets split or joined) gives\n"
-	"    nothing.\n"
+	"    and other modes, shields, lingers, keys, algorithms and chunk sizes are told as\n"
+	"    well. The same policy written differently (other names, other order, sets split or\n"
+	"    joined) gives nothing.\n"
 	"\n"
 	"    A class is shown by its sets' names; where OLD and NEW name it differently, by an\n"
 	"    example and both, \"uid 1001 [finance → none]\". \"anybody else\", \"other programs\",\n"
@@ -43,10 +43,10 @@ static const char help[] =
 	"\n"
 	"OPTIONS\n"
 	"    --json      a list of objects with \"guard_point\", \"path\", \"kind\" (verdict, added,\n"
-	"                removed, mode, key, algorithm, chunk_size), \"old\" and \"new\"; a verdict\n"
-	"                has \"actions\" and \"users\", \"programs\", \"paths\", \"times\", each null for\n"
-	"                all or a list of objects with \"example\" (null: in no set), \"old\" and \"new\"\n"
-	"                (names of sets)\n"
+	"                removed, mode, shield, linger, key, algorithm, chunk_size), \"old\" and\n"
+	"                \"new\"; a verdict has \"actions\" and \"users\", \"programs\", \"paths\",\n"
+	"                \"times\", each null for all or a list of objects with \"example\" (null: in\n"
+	"                no set), \"old\" and \"new\" (names of sets)\n"
 	"    -h, --help  this text\n"
 	"\n"
 	"EXIT CODES\n"
@@ -387,9 +387,15 @@ static int compare_encryption(struct diff *diff, const struct tk_guard_spec *con
 static int compare_guards(struct diff *diff, const struct tk_guard_spec *const guards[TK_SIDES])
 {
 	const struct tk_policy *policies[TK_SIDES];
+	char lingers[TK_SIDES][16];
 	int r = 0;
 
 	tell_if(diff, guards[1], "mode", tk_mode_name(guards[0]->mode), tk_mode_name(guards[1]->mode));
+	tell_if(diff, guards[1], "shield", guards[0]->shield ? "fscrypt" : "none",
+		guards[1]->shield ? "fscrypt" : "none");
+	for (int side = 0; side < TK_SIDES; side++)
+		snprintf(lingers[side], sizeof(lingers[side]), "%u ms", guards[side]->linger);
+	tell_if(diff, guards[1], "linger", lingers[0], lingers[1]);
 	for (int side = 0; side < TK_SIDES; side++)
 		policies[side] = &diff->sides[side]->policies[guards[side]->policy];
 	if (memcmp(policies, diff->policies, sizeof(policies))) {

@@ -86,6 +86,7 @@ struct tk_file {
 	bool touched;	       /* since it was kept, as its owner has just found out */
 	uint32_t looked;       /* the round in which that was asked last */
 	uint64_t kept_bytes;   /* of its payload, as counted */
+	uint64_t linger; /* ms; stay open until then although nobody has it */
 	uint64_t size; /* a guess, to keep a worker free for small files */
 	struct tk_file *queue_next;
 
@@ -286,6 +287,8 @@ int tk_handle_guess(const struct tk_volume *volume, const struct tk_handle *like
 		    const struct tk_inode *inode);
 
 /* file.c */
+/* Whether another open file would take the agent's last descriptors, which seals need. */
+bool tk_files_full(struct tk_agent *agent, const struct tk_inode *inode, int event);
 /* An event with the verdict that was left for it.  Takes over opener; answers now or later. */
 void tk_files_open(struct tk_agent *agent, struct tk_opener *opener);
 void tk_files_unpark(struct tk_agent *agent);
@@ -297,6 +300,10 @@ void tk_file_drop(struct tk_agent *agent, struct tk_file *file);   /* under lock
 void tk_file_free(struct tk_file *file);
 int tk_file_reopen(const struct tk_file *file, int flags); /* fd, or -errno; adds O_NOATIME and the like */
 void tk_files_look(struct tk_agent *agent, bool impatient);
+/* From now on it stays open for as long as its guard point says, whoever closes it.  Under lock. */
+void tk_file_linger(struct tk_file *file);
+/* What lingers is sealed now. */
+void tk_files_hurry(struct tk_agent *agent);
 void tk_files_closed(struct tk_agent *agent, const struct tk_inode *inode);
 int tk_files_plain(struct tk_agent *agent, struct tk_volume *volume, const struct tk_recipe *recipe,
 		   const struct tk_inode *inode, int fd);
@@ -308,7 +315,8 @@ void tk_files_let_go(struct tk_agent *agent);
 int tk_workers_start(struct tk_agent *agent);
 int tk_thread_start(struct tk_agent *agent, void *(*run)(void *), void *arg, const char *name);
 bool tk_thread_own(const struct tk_agent *agent, uint32_t tid);
-void tk_file_queue(struct tk_agent *agent, struct tk_file *file); /* under lock */
+void tk_file_queue(struct tk_agent *agent, struct tk_file *file);	      /* under lock */
+void tk_file_due(struct tk_agent *agent, struct tk_file *file, uint64_t due); /* under lock */
 bool tk_file_outgrown(struct tk_agent *agent, struct tk_file *file);
 /* Under lock, after a turn: due is what tk_file_turn() has returned. */
 void tk_file_turned(struct tk_agent *agent, struct tk_file *file, uint64_t due);
@@ -341,6 +349,8 @@ bool tk_contents_usable(struct tk_agent *agent, const struct tk_file *file); /* 
 int tk_contents_renew(struct tk_agent *agent, struct tk_file *file, bool flush);
 int tk_contents_writable(struct tk_agent *agent, struct tk_file *file);
 bool tk_nobody_has(int fd);
+/* Returns when who was resizing the file by its name is done.  path: O_PATH will do.  0 or -errno: that is not known. */
+int tk_await_resizes(int path);
 int tk_room_take(int fd, uint64_t size);
 
 /* attributes.c */

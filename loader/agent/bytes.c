@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/xattr.h>
 
 #include "loader/agent/agent.h"
 #include "loader/agent/io.h"
@@ -103,6 +105,22 @@ bool tk_nobody_has(int fd)
 		fcntl(fd, F_SETLEASE, F_UNLCK);
 	pthread_mutex_unlock(&lease_lock);
 	return err != EAGAIN && err != EBUSY;
+}
+
+/*
+ * truncate(2) holds the inode's lock from before it is let in (bpf/names.bpf.h) until it is done.  Removing an attribute
+ * takes that lock, too (vfs_removexattr), and only then finds that no filesystem has such names.  On a read-only mount
+ * it does not, and there nobody resizes.
+ */
+int tk_await_resizes(int path)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", path);
+	if (!removexattr(name, "takakrypt.none") || errno == EOPNOTSUPP || errno == EPERM || errno == EACCES ||
+	    errno == EROFS)
+		return 0;
+	return -errno;
 }
 
 ssize_t tk_read_without_leases(int fd, void *buf, size_t size)

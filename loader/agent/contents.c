@@ -206,7 +206,11 @@ int tk_contents_unseal(struct tk_agent *agent, struct tk_file *file, bool write)
 	err = tk_file_set_state(agent, file, TK_UNSEALING);
 	if (err)
 		return err == -EBUSY ? -EAGAIN : err;
-	err = kept ? unseal_kept(agent, file, write) : unseal_sealed(agent, file, write);
+	err = tk_await_resizes(file->path);
+	if (!err)
+		err = kept ? unseal_kept(agent, file, write) : unseal_sealed(agent, file, write);
+	else if (tk_file_set_state(agent, file, kept ? TK_KEPT : TK_SEALED)) /* untouched */
+		file->state = TK_SEALING;
 	if (err)
 		return err;
 	err = tk_file_set_state(agent, file, TK_OPEN);
@@ -387,7 +391,9 @@ int tk_contents_seal(struct tk_agent *agent, struct tk_file *file)
 	if (err)
 		return err;
 	/* Again: nobody can write any more. */
-	err = tk_kernel_counts(agent->kernel, &file->inode, &counts);
+	err = tk_await_resizes(file->path);
+	if (!err)
+		err = tk_kernel_counts(agent->kernel, &file->inode, &counts);
 	file->state = before;
 	if (!err)
 		err = seal_steps(agent, file, &counts);

@@ -239,6 +239,7 @@ static void look_settled(struct tk_agent *agent, struct client *client)
 		client->waiting = NOTHING;
 		return;
 	}
+	tk_files_hurry(agent);
 	if (tk_now_ms() < client->deadline)
 		return;
 	left = tk_files_unsettled(agent);
@@ -256,6 +257,7 @@ static void look_withdrawn(struct tk_agent *agent, struct client *client)
 	if (tk_sweep_done(agent) >= client->sweep && !left) {
 		answer(client, NULL);
 	} else if (tk_now_ms() < client->deadline) {
+		tk_files_hurry(agent);
 		return;
 	} else {
 		tk_withdraw_end(agent);

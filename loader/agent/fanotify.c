@@ -171,6 +171,18 @@ static void undecided(struct tk_agent *agent, int event, uint32_t tid)
 			  name, tid);
 }
 
+/* An open is denied for want of descriptors, by the kernel or here.  Told once in a while. */
+static void out_of_descriptors(struct tk_agent *agent, int err)
+{
+	static uint64_t next;
+
+	if (tk_now_ms() < next)
+		return;
+	next = tk_now_ms() + TELL_AGAIN_MS;
+	tk_report(agent, "opens are refused: %s; each file that is open takes the agent a descriptor (raise %s)",
+		  tk_strerror(-err), err == EMFILE ? "LimitNOFILE= of its service, or fs.nr_open" : "fs.file-max");
+}
+
 static void handle(struct tk_agent *agent, const struct fanotify_event_metadata *event)
 {
 	uint32_t tid = (uint32_t)event->pid;
@@ -196,23 +208,17 @@ static void handle(struct tk_agent *agent, const struct fanotify_event_metadata 
 			undecided(agent, event->fd, tid);
 		return;
 	}
+	if (tk_files_full(agent, &opener->pending.inode, event->fd)) {
+		out_of_descriptors(agent, EMFILE);
+		tk_event_answer(agent, event->fd, -EMFILE);
+		free(opener);
+		return;
+	}
 	opener->event = event->fd;
 	opener->tid = tid;
 	opener->view = opener->pending.view;
 	opener->flags = opener->pending.flags;
 	tk_files_open(agent, opener);
-}
-
-/* The kernel has denied this event, as it could make no descriptor for it.  Told once in a while. */
-static void out_of_descriptors(struct tk_agent *agent, int err)
-{
-	static uint64_t next;
-
-	if (tk_now_ms() < next)
-		return;
-	next = tk_now_ms() + TELL_AGAIN_MS;
-	tk_report(agent, "opens are refused: %s; each file that is open takes the agent a descriptor (raise %s)",
-		  tk_strerror(-err), err == EMFILE ? "LimitNOFILE= of its service, or fs.nr_open" : "fs.file-max");
 }
 
 void *tk_fanotify_thread(void *arg)

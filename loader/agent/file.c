@@ -11,8 +11,16 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "loader/agent/agent.h"
+
+/*
+ * Descriptors that opens do not get: with the last ones the workers seal what is closed and administrators ask
+ * why.  Four for each worker (the file, its record, a directory, one that is being replaced), and those of the
+ * control socket.
+ */
+#define RESERVED_DESCRIPTORS 320
 
 static size_t chain(const struct tk_inode *inode)
 {
@@ -178,6 +186,23 @@ static void park(struct tk_agent *agent, struct tk_opener *opener)
 	/* The loader will say so in a moment; if it does not, the next tick follows. */
 }
 
+/*
+ * Each file in use holds a descriptor and each opener that waits another one.  Numbers are given from below, so
+ * the event's own tells of the latter, while what is open for long may lie above it.
+ */
+bool tk_files_full(struct tk_agent *agent, const struct tk_inode *inode, int event)
+{
+	struct rlimit limit;
+	TK_HOLD(&agent->lock);
+
+	if (tk_file_find(agent, inode))
+		return false;
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return true;
+	return agent->file_count + RESERVED_DESCRIPTORS >= limit.rlim_cur ||
+	       (rlim_t)event + RESERVED_DESCRIPTORS >= limit.rlim_cur;
+}
+
 void tk_files_open(struct tk_agent *agent, struct tk_opener *opener)
 {
 	const struct tk_pending_open *pending = &opener->pending;
@@ -260,18 +285,46 @@ void tk_files_look(struct tk_agent *agent, bool impatient)
 
 	for (size_t i = 0; i < TK_TABLE_SIZE; i++)
 		for (struct tk_file *file = agent->table[i]; file; file = file->hash_next)
-			if (!file->listed && (!file->due || impatient))
+			if (!file->listed && (!file->due || impatient)) {
+				file->linger = impatient ? 0 : file->linger;
 				tk_file_queue(agent, file);
+			}
 	pthread_cond_signal(&agent->kept_work);
 }
 
+/* In eight steps, not at any time: whenever something is due all files are looked at. */
+void tk_file_linger(struct tk_file *file)
+{
+	uint64_t linger = file->recipe.linger, step = linger / 8 + 1;
+
+	file->linger = linger ? (tk_now_ms() + linger + step - 1) / step * step : 0;
+}
+
+void tk_files_hurry(struct tk_agent *agent)
+{
+	TK_HOLD(&agent->lock);
+
+	for (size_t i = 0; i < TK_TABLE_SIZE; i++)
+		for (struct tk_file *file = agent->table[i]; file; file = file->hash_next) {
+			if (file->linger)
+				tk_file_queue(agent, file);
+			file->linger = 0;
+		}
+}
+
+/* The last one has closed it. */
 void tk_files_closed(struct tk_agent *agent, const struct tk_inode *inode)
 {
 	struct tk_file *file;
 	TK_HOLD(&agent->lock);
 
 	file = tk_file_find(agent, inode);
-	if (file)
+	if (!file)
+		return;
+	tk_file_linger(file);
+	if (file->linger && file->state == TK_OPEN && !file->running && !file->queued)
+		tk_file_due(agent, file, file->linger);
+	else
 		tk_file_queue(agent, file);
 }
 

@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 
 #include "loader/agent/record.h"
@@ -26,6 +27,7 @@
 #define MOST 2048	    /* files of a volume */
 #define MOST_BYTES (64ull << 20)
 #define ROOM_LEFT 16 /* the part of a filesystem, 1/n, that is never taken for this */
+#define DESCRIPTORS_LEFT 8 /* so for those */
 #define BATCH 256
 #define LOOK_MS 1000
 #define EACH 4 /* so few are synced one by one: the rest of the filesystem is not waited for */
@@ -45,10 +47,20 @@ static bool cramped(struct tk_volume *volume)
 	return fstatvfs(volume->mount, &st) || st.f_bavail < st.f_blocks / ROOM_LEFT;
 }
 
+/* Each takes a descriptor, which who opens another file may be short of. */
+static rlim_t most(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return 0;
+	return limit.rlim_cur / DESCRIPTORS_LEFT < MOST ? limit.rlim_cur / DESCRIPTORS_LEFT : MOST;
+}
+
 /* Under lock: as many again are borne while the oldest are on their way out. */
 static bool over(const struct tk_volume *volume, unsigned int times)
 {
-	return volume->kept > MOST * times || volume->kept_bytes > MOST_BYTES * times;
+	return volume->kept > most() * times || volume->kept_bytes > MOST_BYTES * times;
 }
 
 static bool same_time(const struct timespec *a, const struct timespec *b)

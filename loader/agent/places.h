@@ -52,6 +52,7 @@ struct tk_volume {
 struct tk_recipe {
 	uint32_t algorithm; /* enum tk_algorithm; 0: the policy names no key */
 	uint32_t chunk_log2;
+	uint32_t linger; /* ms */
 	char key_id[TK_KEY_ID_MAX + 1];
 	char guard[TK_NAME_MAX];
 };

@@ -98,6 +98,7 @@ static void recipe_fill(const struct tk_compiled *compiled, uint32_t spec, struc
 		return;
 	recipe->algorithm = encryption->algorithm;
 	recipe->chunk_log2 = encryption->chunk_log2;
+	recipe->linger = guard->linger;
 	snprintf(recipe->key_id, sizeof(recipe->key_id), "%s", compiled->keys[encryption->key].id);
 }
 

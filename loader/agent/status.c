@@ -194,7 +194,6 @@ static void add_counters(struct tk_agent *agent, cJSON *json)
 		[TK_COUNT_EVENTS_DROPPED] = "events_dropped", [TK_COUNT_NOTICES_DROPPED] = "notices_dropped",
 		[TK_COUNT_PLACE_CACHED] = "places_cached",    [TK_COUNT_PLACE_WALKED] = "places_walked",
 		[TK_COUNT_FOREIGN_FULL] = "foreign_code_full",
-		[TK_COUNT_INTEGRITY_UNKNOWN] = "integrity_unknown",
 		[TK_COUNT_NO_SCRATCH] = "unit_unknown",
 	};
 	uint64_t counters[TK_COUNTER_COUNT];

@@ -149,6 +149,8 @@ static void take_arrivals(struct tk_agent *agent, struct tk_file *file)
 		if (file->renewed)
 			file->recipe = file->next_recipe;
 		file->renewed = false;
+		if (arrivals)
+			tk_file_linger(file); /* they may be gone before this turn ends */
 	}
 	while (arrivals) {
 		struct tk_opener *opener = arrivals;
@@ -223,11 +225,16 @@ static uint64_t try_seal(struct tk_agent *agent, struct tk_file *file)
 static uint64_t look_open(struct tk_agent *agent, struct tk_file *file)
 {
 	struct tk_file_counts counts;
+	uint64_t stay;
 
 	if (tk_kernel_counts(agent->kernel, &file->inode, &counts))
 		return 0;
-	if (!counts.plain && file->hold > tk_now_ms())
-		return file->hold;
+	{
+		TK_HOLD(&agent->lock);
+		stay = file->hold > file->linger ? file->hold : file->linger;
+	}
+	if (!counts.plain && stay > tk_now_ms())
+		return stay;
 	if (!counts.plain)
 		return tk_file_outgrown(agent, file) ? 0 : try_seal(agent, file);
 	/* truncate(2) while it is open for reading only: no opener announced it. */

@@ -186,6 +186,15 @@ static void wait_for_work(struct tk_agent *agent)
 	pthread_cond_timedwait(&agent->work, &agent->lock, &until);
 }
 
+void tk_file_due(struct tk_agent *agent, struct tk_file *file, uint64_t due)
+{
+	file->due = due;
+	if (!agent->next_due || due < agent->next_due) {
+		agent->next_due = due;
+		pthread_cond_signal(&agent->work);
+	}
+}
+
 void tk_file_turned(struct tk_agent *agent, struct tk_file *file, uint64_t due)
 {
 	file->running = false;
@@ -196,11 +205,7 @@ void tk_file_turned(struct tk_agent *agent, struct tk_file *file, uint64_t due)
 	} else if (due == TK_TURN_LAST) {
 		tk_file_drop(agent, file);
 	} else if (due) {
-		file->due = due;
-		if (!agent->next_due || due < agent->next_due) {
-			agent->next_due = due;
-			pthread_cond_signal(&agent->work);
-		}
+		tk_file_due(agent, file, due);
 	}
 	pthread_cond_broadcast(&agent->idle);
 }

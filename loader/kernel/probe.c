@@ -114,7 +114,7 @@ static void probe_ftrace(tk_finding_fn fn, void *ctx)
 /* What the programs in force have run short of. */
 static void probe_shortages(tk_finding_fn fn, void *ctx)
 {
-	static const enum tk_counter counters[] = { TK_COUNT_INTEGRITY_UNKNOWN, TK_COUNT_FOREIGN_FULL, TK_COUNT_NO_SCRATCH };
+	static const enum tk_counter counters[] = { TK_COUNT_FOREIGN_FULL, TK_COUNT_NO_SCRATCH };
 	uint64_t counted[TK_COUNTER_COUNT];
 	struct tk_kernel *kernel;
 	int err;

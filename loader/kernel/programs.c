@@ -176,7 +176,7 @@ static int explain_refusal(int err, struct tk_why *ret_why)
 #define FOREIGN_MOST (1u << 20)
 
 /*
- * Places for notes of foreign code: every address space has a thread at least, and the machine has no more threads than
+ * Places for notes of foreign code: whatever is executed has a thread at least, and the machine has no more threads than
  * that.  Twice, so that it is not full when an administrator raises the limit, or a note outlives its process.
  */
 static unsigned int foreign_room(void)

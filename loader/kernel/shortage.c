@@ -13,11 +13,6 @@ static const struct {
 		"there are more processes with code that is not root's than kernel.threads-max let expect at load; end some, "
 		"or `unload` and `load`, which makes room by what the limit is now",
 	},
-	[TK_COUNT_INTEGRITY_UNKNOWN] = {
-		"children that found no room in foreign_code",
-		"process sets with integrity have no members until `unload` and `load`; before that end the processes that "
-		"fill it (bpftool map dump name foreign_code)",
-	},
 	[TK_COUNT_NO_SCRATCH] = {
 		"units that could not be told in the crowd",
 		"an access was denied for that; tried again it works",

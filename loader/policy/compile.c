@@ -237,6 +237,7 @@ static void compile_keys_and_guards(struct tk_report *report, const struct tk_mo
 			.policy = guard->policy,
 			.mode = guard->mode,
 			.shield = guard->shield,
+			.linger = guard->linger,
 		};
 	}
 }

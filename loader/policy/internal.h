@@ -245,6 +245,7 @@ struct tk_model_guard {
 	uint32_t policy; /* UINT32_MAX: unknown */
 	enum tk_mode mode;
 	bool shield;
+	uint32_t linger;
 };
 
 /* What holds where the text says nothing else. */

@@ -172,6 +172,14 @@ static bool parse_shield(struct tk_report *report, const struct tk_model *model,
 	return false;
 }
 
+static uint32_t parse_linger(struct tk_report *report, const struct tk_place *at, double ms)
+{
+	if (ms >= 0 && ms <= TK_LINGER_MAX && ms == (uint32_t)ms)
+		return (uint32_t)ms;
+	tk_error(report, at, "expected a whole number of milliseconds from 0 to %d", TK_LINGER_MAX);
+	return 0;
+}
+
 static void parse_guard(struct tk_report *report, struct tk_model *model, const struct tk_place *at,
 			const cJSON *object)
 {
@@ -179,16 +187,18 @@ static void parse_guard(struct tk_report *report, struct tk_model *model, const 
 		{"name", cJSON_String, TK_REQUIRED},
 		{"path", cJSON_String, TK_REQUIRED},
 		{"policy", cJSON_String, TK_REQUIRED},
-		{"mode", cJSON_String, TK_OPTIONAL},   {"shield", cJSON_String, TK_OPTIONAL},
+		{"mode", cJSON_String, TK_OPTIONAL},
+		{"shield", cJSON_String, TK_OPTIONAL},
+		{"linger", cJSON_Number, TK_OPTIONAL},
 	};
 	struct tk_model_guard *guard = TK_APPEND(report, model->guards, model->guard_count);
-	const cJSON *items[5];
+	const cJSON *items[6];
 
 	if (!guard)
 		return;
 	guard->policy = UINT32_MAX;
 	guard->mode = model->level->mode;
-	if (!tk_json_fields(report, at, object, fields, 5, items))
+	if (!tk_json_fields(report, at, object, fields, 6, items))
 		return;
 	if (items[0] && tk_check_name(report, TK_AT_KEY(at, "name"), items[0]->valuestring))
 		guard->name = items[0]->valuestring;
@@ -202,6 +212,8 @@ static void parse_guard(struct tk_report *report, struct tk_model *model, const 
 	if (items[4])
 		guard->shield = parse_shield(report, model, TK_AT_KEY(at, "shield"), items[4]->valuestring,
 					     guard->policy);
+	if (items[5])
+		guard->linger = parse_linger(report, TK_AT_KEY(at, "linger"), items[5]->valuedouble);
 }
 
 static void parse_guards(struct tk_report *report, struct tk_model *model, const cJSON *guards)

@@ -48,11 +48,14 @@ struct tk_encryption {
 	uint32_t chunk_log2;
 };
 
+#define TK_LINGER_MAX 600000
+
 struct tk_guard_spec {
 	char *name;
 	char *path; /* absolute, may hold globs */
 	uint32_t policy;
 	enum tk_mode mode;
+	uint32_t linger; /* ms that a file stays plaintext after its last close; up to TK_LINGER_MAX */
 	bool shield; /* its directory has an fscrypt policy, under a key derived from the policy's */
 };
 

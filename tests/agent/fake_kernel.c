@@ -387,6 +387,7 @@ int tk_kernel_take_open(struct tk_kernel *kernel, uint32_t tid, struct tk_pendin
 	file->handle_bytes = handle.head.handle_bytes;
 	if (pending.view == TK_VIEW_RAW)
 		file->raw++;
+	file->told = false;
 	*ret_open = pending;
 	return 0;
 }
@@ -402,8 +403,15 @@ int tk_kernel_poll_notices(struct tk_kernel *kernel, int timeout_ms, tk_notice_f
 		struct fake_file *file = &shared->files[i];
 		struct tk_notice notice = {.type = TK_NOTICE_CLOSED, .inode = file->inode};
 
-		if ((file->state != TK_OPEN && file->state != TK_OPEN_READ) || busy_now(kernel, file))
+		if (file->state != TK_OPEN && file->state != TK_OPEN_READ)
 			continue;
+		if (busy_now(kernel, file)) {
+			file->told = false;
+			continue;
+		}
+		if (file->told && !shared->bad_notices)
+			continue;
+		file->told = true;
 		for (long times = shared->bad_notices ? random() % 4 / 2 * (1 + random() % 2) : 1; times; times--)
 			fn(ctx, &notice);
 	}

@@ -19,6 +19,7 @@
 struct fake_file {
 	struct tk_inode inode;
 	_Atomic uint32_t state;
+	_Atomic bool told;	 /* of its last close */
 	_Atomic uint32_t raw;	 /* the agent counts up, tests count down when they close */
 	int64_t mtime, mtime_ns; /* at UNSEALING: whether it was written to */
 	uint64_t size;

@@ -171,7 +171,7 @@ static void test_no_room(struct rig *rig)
 	check(WAIT_FOR(status_number(rig, NULL, "failure_count") > failures), "%s: no room to seal", rig->fs);
 	seals = shared->seals;
 	written = shared->written;
-	check(WAIT_FOR(shared->seals >= seals + 4), "%s: sealing is tried again", rig->fs);
+	check(WAIT_FOR(shared->seals >= seals + 2), "%s: sealing is tried again", rig->fs);
 	written = shared->written - written;
 	check(written < LEFT / 2, "%s: and not begun in vain: %llu bytes written", rig->fs,
 	      (unsigned long long)written);

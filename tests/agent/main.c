@@ -14,6 +14,7 @@
 #include "loader/agent/agent.h"
 #include "tests/agent/crash_test.h"
 #include "tests/agent/defence_test.h"
+#include "tests/agent/linger_test.h"
 #include "tests/agent/marks_test.h"
 #include "tests/agent/matrix.h"
 #include "tests/agent/races.h"
@@ -63,6 +64,7 @@ static void test_filesystem(const char *fs, enum part part)
 			work_tests(fs);
 		marks_tests(fs);
 		withdraw_tests(fs);
+		linger_tests(fs);
 		defence_tests(fs);
 		journal_tests(fs);
 		kept_tests(fs);

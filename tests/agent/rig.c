@@ -75,9 +75,9 @@ void rig_policy(const struct rig *rig)
 		"[{\"actions\": [\"all_ops\"], \"effects\": [\"permit\", \"apply_key\"]}]},\n"
 		"\"q\": {\"key\": \"k2\", \"algorithm\": \"aes-256-gcm\", \"chunk_size\": 65536, \"rules\":\n"
 		"[{\"actions\": [\"all_ops\"], \"effects\": [\"permit\", \"apply_key\"]}]}},\n"
-		"\"guard_points\": [{\"name\": \"g\", \"path\": \"%s\", \"policy\": \"p\"%s},\n"
+		"\"guard_points\": [{\"name\": \"g\", \"path\": \"%s\", \"policy\": \"p\", \"linger\": %u%s},\n"
 		"{\"name\": \"h\", \"path\": \"%s\", \"policy\": \"q\"}]}\n",
-		path, path2, rig->guard, rig->shield ? ", \"shield\": \"fscrypt\"" : "", rig->other);
+		path, path2, rig->guard, rig->linger, rig->shield ? ", \"shield\": \"fscrypt\"" : "", rig->other);
 	snprintf(path, sizeof(path), "%s/policy.json", rig->dir);
 	put(path, text, 0600);
 }

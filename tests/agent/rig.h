@@ -23,6 +23,7 @@ struct rig {
 	char other[128]; /* another one, under another key */
 	char control[96];
 	bool shield; /* of guard, in the policy */
+	unsigned int linger; /* ms, likewise */
 	int below; /* the filesystem's root, where opens reach no mark */
 	struct fake_shared *shared;
 	pid_t agent;

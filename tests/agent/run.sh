@@ -19,7 +19,7 @@ for name in fsync fdatasync syncfs sync_file_range ftruncate64 futimens renameat
 	wrap="$wrap -Wl,--wrap=$name"
 done
 # shellcheck disable=SC2086
-${CC:-gcc} -std=gnu17 -O2 -g -Wall -Wextra -Wno-unused-parameter -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
+${CC:-gcc} -std=gnu17 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
 	${SANITIZE:+-fsanitize=$SANITIZE} -I. -Ibuild -o "$out/agent_test" \
 	tests/agent/*.c loader/{cmd_rekey,options,util}.c loader/keys/{files,source}.c loader/trees/{lease,replace,tree,unfinished}.c \
 	loader/agent/*.c loader/policy/*.c loader/kernel/{places,shortage}.c crypto/*.c \

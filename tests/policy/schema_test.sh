@@ -101,6 +101,7 @@ broken = [
     ("guard_points/0/path", "/a//b"), ("guard_points/0/path", "/a/../b"), ("guard_points/0/path", "/a/**"),
     ("guard_points/0/path", "/" + "x" * 4095), ("guard_points/0/mode", "off"),
     ("guard_points/0/shield", "dm-crypt"), ("guard_points/0/shield", True),
+    ("guard_points/0/linger", -1), ("guard_points/0/linger", 600001), ("guard_points/0/linger", 1.5), ("guard_points/0/linger", "1"),
     ("guard_points/0/name", ""), ("guard_points/0/name", "n" * 64), ("guard_points/0/name", "caf\u00e9"),
     ("guard_points/0/name", DROP), ("guard_points/0/policy", DROP), ("guard_points/0/extra", 1),
 ]
@@ -113,7 +114,7 @@ good = [
     ("keys/finance-2026", {"provider": "pkcs11", "uri": "pkcs11:serial=7;id=%01?pin-source=credential:p&module-path=%2Fm"}),
     (RULE + "users", {"not": ["finance"]}), (RULE + "browse", True), (RULE + "browse", False),
     ("policies/documents/rules/3/browse", False), ("guard_points/0/mode", "monitor"), ("guard_points/0/mode", "learn"),
-    ("guard_points/0/shield", "fscrypt"),
+    ("guard_points/0/shield", "fscrypt"), ("guard_points/0/linger", 0), ("guard_points/0/linger", 600000),
     (RULE + "comment", "who asked for it"), ("guard_points", []),
     ("guard_points/0/path", "/srv/[a-z]*/x?"), ("user_sets/finance/users", ["0"]),
     ("process_sets/editors/integrity", False), ("process_sets/editors/integrity", True),

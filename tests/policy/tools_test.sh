@@ -281,6 +281,9 @@ changed '.resource_sets.drafts.paths = ["*.draft", "*.tmp"]'
 expect "diff: another pattern, an example" 3 '.tmp [none → drafts]: ' diffs
 changed '.guard_points[1].mode = "enforce"'
 same "diff: the mode" 'inner: mode monitor → enforce' "$(diffs)"
+changed '.guard_points[0] += {"linger": 500, "shield": "fscrypt"}'
+same "diff: what files go through" 'outer: shield none → fscrypt
+outer: linger 0 ms → 500 ms' "$(diffs)"
 changed '.keys.k.path = "/l"'
 same "diff: the key's place" 'outer: key k (file /k) → k (file /l)' "$(diffs)"
 changed '.policies.p.algorithm = "chacha20-poly1305"'

@@ -109,22 +109,50 @@ static void code_then_wait(char **a)
 	show_fd(must_open(a[2], O_RDONLY));
 }
 
-/* code-crowd LIBRARY COUNT FLAG: maps code of LIBRARY and stays until FLAG appears, with so many children that do. */
+/* code-stay LIBRARY: maps code of LIBRARY and stays. */
+static void code_stay(char **a)
+{
+	map_code(a[0], 0);
+	printf("mapped\n");
+	fflush(stdout);
+	pause(); /* hundreds that look around would take all there is of the processor */
+}
+
+/* Executes this program anew as code-stay, and returns when it has mapped the library. */
+static int one_that_stays(const char *library)
+{
+	char said[64] = "";
+	int out[2];
+	pid_t child;
+	FILE *in;
+
+	if (pipe2(out, O_CLOEXEC))
+		return 0;
+	child = fork();
+	if (!child) {
+		dup2(out[1], STDOUT_FILENO);
+		execl("/proc/self/exe", "probe", "code-stay", library, NULL);
+		_exit(NO_SETUP);
+	}
+	close(out[1]);
+	in = fdopen(out[0], "r");
+	while (child > 0 && in && strcmp(said, "mapped\n") && fgets(said, sizeof(said), in))
+		;
+	if (in)
+		fclose(in);
+	return !strcmp(said, "mapped\n");
+}
+
+/* code-crowd LIBRARY COUNT FLAG: so many that have executed this program and mapped code of LIBRARY, until FLAG appears. */
 static void code_crowd(char **a)
 {
 	long count = number(a[1]);
 
 	if (setpgid(0, 0))
 		no_setup("setpgid");
-	map_code(a[0], 0);
-	for (long i = 0; i < count; i++) {
-		pid_t child = fork();
-
-		if (child < 0)
-			no_setup("the %ld. fork", i + 1);
-		if (!child)
-			pause(); /* hundreds that look around would take all there is of the processor */
-	}
+	for (long i = 0; i < count; i++)
+		if (!one_that_stays(a[0]))
+			no_setup("the %ld. of them", i + 1);
 	printf("all there\n");
 	fflush(stdout);
 	await(a[2]);
@@ -161,6 +189,7 @@ static void process_vm_write(char **a)
 const struct operation code_operations[] = {
 	{"code-then-read", "mmap|mprotect|memfd|thread|fork|exec LIBRARY PATH", code_then_read},
 	{"code-then-wait", "LIBRARY FLAG PATH", code_then_wait},
+	{"code-stay", "LIBRARY", code_stay},
 	{"code-crowd", "LIBRARY COUNT FLAG", code_crowd},
 	{"code-then-attach", "LIBRARY PID", code_then_attach},
 	{"process-vm-writev", "PID ADDRESS", process_vm_write},

@@ -11,6 +11,8 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* Between two tries: what is at work beside us is to get on, too. */
@@ -95,7 +97,95 @@ static void answering(char **a)
 	}
 }
 
+/* COUNT processes at once, each with its number; all must end with the same.  Ends like they did. */
+static void at_once(long count, int (*act)(char **a, long number), char **a)
+{
+	long ended[256] = {};
+
+	fflush(stdout);
+	for (long i = 0; i < count; i++) {
+		pid_t child = fork();
+
+		if (child < 0)
+			no_setup("the %ld. fork", i + 1);
+		if (!child)
+			_exit(act(a, i));
+	}
+	for (long i = 0; i < count; i++) {
+		int status;
+
+		if (wait(&status) < 0)
+			no_setup("wait");
+		ended[WIFEXITED(status) ? WEXITSTATUS(status) : 255]++;
+	}
+	for (int i = 1; i < 256; i++)
+		if (ended[i] && ended[i] < count)
+			wrong("%ld of %ld ended with %s", ended[i], count, strerrorname_np(i) ?: "a signal");
+		else if (ended[i]) {
+			errno = i;
+			refused("open");
+		}
+}
+
+/* One of them: forks TIMES children one after the other, each of which tries PATH. */
+static int fork_and_open(char **a, long me)
+{
+	long times = number(a[2]);
+	int first = -1, status;
+
+	(void)me;
+	for (long i = 0; i < times; i++) {
+		pid_t child = fork();
+
+		if (!child)
+			_exit(open(a[3], O_RDONLY | O_CLOEXEC) < 0 ? errno : 0);
+		if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status))
+			return ECHILD;
+		if (first < 0)
+			first = WEXITSTATUS(status);
+		if (WEXITSTATUS(status) != first)
+			return EILSEQ; /* one was treated otherwise than the others */
+	}
+	return first;
+}
+
+/*
+ * forks-then-open LIBRARY COUNT TIMES PATH: maps code of LIBRARY; of COUNT processes at once each has TIMES children
+ * that open PATH.  All of them must fare alike.
+ */
+static void forks_then_open(char **a)
+{
+	int fd = open(a[0], O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) == MAP_FAILED)
+		no_setup("map code of %s", a[0]);
+	close(fd);
+	at_once(number(a[1]), fork_and_open, a);
+}
+
+static int open_and_truncate(char **a, long me)
+{
+	long times = number(a[2]);
+	char path[256];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s%ld", a[0], me);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	for (long i = 0; fd >= 0 && i < times; i++)
+		if (truncate(path, 100 + i % 2))
+			return errno;
+	return fd < 0 ? errno : 0;
+}
+
+/* truncates PREFIX COUNT TIMES: COUNT processes at once; each has PREFIXn open and resizes it by its name. */
+static void truncates(char **a)
+{
+	at_once(number(a[1]), open_and_truncate, a);
+}
+
 const struct operation load_operations[] = {
+	{"forks-then-open", "LIBRARY COUNT TIMES PATH", forks_then_open},
+	{"truncates", "PREFIX COUNT TIMES", truncates},
 	{"hammer", "PATH FLAG [ERRNO]", hammer},
 	{"hammer-open", "PATH FLAG", hammer_open},
 	{"answering", "PATH", answering},
