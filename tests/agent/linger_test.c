@@ -23,7 +23,7 @@ static bool are_closes_heard(const struct rig *rig)
 	uint32_t seals = rig->shared->seals;
 
 	snprintf(path, sizeof(path), "%s/after", rig->other);
-	return write_new(path, 1, 1) && WAIT_FOR(rig->shared->seals > seals && state_of(rig, "../other/after") == TK_SEALED);
+	return write_new(path, 1, 1) && WAIT_FOR(rig->shared->seals > seals && is_taka(rig, "../other/after"));
 }
 
 static bool reload(const struct rig *rig)
