@@ -156,7 +156,7 @@ bench-scale: tests	## what guard points, rules and patterns by the thousand cost
 
 # The agent with its kernel half played by threads that say what they open.
 $(B)/tests/files_agent: tests/bench/files_agent.c tests/bench/files.h \
-		$(call objs,$(CRYPTO_SRC) $(wildcard loader/policy/*.c loader/agent/*.c) loader/kernel/places.c)
+		$(call objs,$(CRYPTO_SRC) $(wildcard loader/policy/*.c loader/agent/*.c) loader/kernel/places.c loader/kernel/shortage.c)
 	@mkdir -p $(@D)
 	@echo "  TEST  $@"
 	$(Q)$(CC) $(TK_CFLAGS) $(CFLAGS) -o $@ $(filter-out %.h,$^) $(TEST_LIBS)

@@ -82,6 +82,13 @@ int tk_kernel_set_times(struct tk_kernel *kernel, uint32_t generation, const str
 	return 0;
 }
 
+int tk_kernel_add_programs(struct tk_kernel *kernel, uint32_t generation, const struct tk_resolved *resolved,
+			   struct tk_added *ret_added)
+{
+	*ret_added = (struct tk_added){};
+	return 0;
+}
+
 const char *tk_kernel_strerror(int err)
 {
 	return strerror(-err);
@@ -140,6 +147,11 @@ int tk_kernel_is_narrow(struct tk_kernel *kernel, int fd)
 
 /* ---------------------------------------------------------------- files */
 
+static bool is_sealed(enum tk_file_state state)
+{
+	return state == TK_SEALED || state == TK_KEPT;
+}
+
 int tk_kernel_set_state(struct tk_kernel *kernel, const struct tk_inode *inode, enum tk_file_state state)
 {
 	struct bench_shared *shared = kernel->shared;
@@ -155,7 +167,7 @@ int tk_kernel_set_state(struct tk_kernel *kernel, const struct tk_inode *inode, 
 	} else {
 		if (state == TK_UNSEALING)
 			file->written = false;
-		shared->unsealed += (state != TK_SEALED) - (file->state != TK_SEALED);
+		shared->unsealed += !is_sealed(state) - !is_sealed(file->state);
 		file->state = state;
 	}
 	pthread_mutex_unlock(&shared->lock);

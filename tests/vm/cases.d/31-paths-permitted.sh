@@ -56,6 +56,7 @@ for disk in $DISKS; do
 	reads "$fs by a chroot" "$TEXT" root chroot-read "$G" /file
 	reads "$fs by handle" "$TEXT" root open-by-handle "$F" "$G"
 	refused "$fs by handle on a mount that shows more" ENOKEY root open-by-handle "$F" "$disk"
+	settled "$fs the agent holds no name of it"
 	refused "$fs by handle without a name" EACCES root open-by-handle-cold "$F" "$G"
 	reads "$fs copied out" "$TEXT" app copy-file-range "$F" "$O/copied"
 	same "$fs as plaintext" "$TEXT" "$(cat "$O/copied")"
