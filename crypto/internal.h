@@ -143,6 +143,29 @@ struct tk_aead;
 /* Version 1: len bytes from `at`, all inside the message, of which everything is read and verified. */
 int tk_message_part(const struct tk_header *h, struct tk_aead *aead, int fd, off_t body, void *buf, size_t len,
 		    uint64_t at);
+/*
+ * Work in n batches, by the calling thread and as many more as there are processors to spare (crew.c).  Each
+ * thread has a cipher under keys->body and two buffers; batch() is called with each number below n, by any of
+ * them, and tells the plaintext it has done; report(), which may be NULL, with the sum, by the calling thread.
+ * The failure of the lowest batch that failed is returned; others may then be undone.
+ */
+struct tk_worker {
+	struct tk_aead *aead;
+	struct tk_buffer plain, sealed;
+};
+struct tk_batches {
+	uint64_t n;
+	enum tk_algorithm algorithm;
+	const struct tk_file_keys *keys;
+	bool seal;
+	size_t plain, sealed; /* bytes a worker's buffers need */
+	int (*batch)(const void *ctx, struct tk_worker *w, uint64_t batch, uint64_t *ret_done);
+	int (*report)(const void *ctx, uint64_t done);
+	const void *ctx;
+};
+#define TK_BATCH_SIZE (1U << 18) /* plaintext of one: two such buffers stay in a core's own cache */
+int tk_batches_do(const struct tk_batches *b);
+
 /* One record of version 2 (FORMAT.md): len bytes of plaintext, len + TK_RECORD_OVERHEAD of record. */
 int tk_record_seal(struct tk_aead *aead, uint64_t index, const uint8_t *nonce, const uint8_t *plain,
 		   size_t len, uint8_t *record);
