@@ -76,9 +76,9 @@ $(B)/tests/token_shim.so: tests/unit/token_shim.c
 
 # The library and its tests once more, with every access and every operation watched.
 SANITIZED := $(patsubst %,$(B)/sanitized/%,crypto_test crypto_vectors_test crypto_damage_test crypto_random_test \
-	crypto_reader_test keyring_test reencrypt_test)
+	crypto_reader_test crypto_writer_test crypto_redo_test keyring_test reencrypt_test)
 SANITIZE  := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined
-$(B)/sanitized/%: tests/unit/%.c tests/unit/crypto_test.h $(CRYPTO_SRC) $(wildcard crypto/*.h)
+$(B)/sanitized/%: tests/unit/%.c $(wildcard tests/unit/crypto_*.h) $(CRYPTO_SRC) $(wildcard crypto/*.h)
 	@mkdir -p $(@D)
 	@echo "  ASAN  $@"
 	$(Q)$(CC) $(TK_CFLAGS) $(SANITIZE) -Wno-missing-prototypes -o $@ $(filter %.c,$^) $(TEST_LIBS)

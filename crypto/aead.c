@@ -152,15 +152,16 @@ int tk_aead_finish_open(struct tk_aead *aead, const uint8_t tag[TK_TAG_SIZE])
 	return 0;
 }
 
-int tk_hkdf_expand(const uint8_t key[32], const char *label, uint8_t ret_key[32])
+/* info with its length, because it may hold zeros; without salt. */
+static int hkdf(int mode, const char *digest, const uint8_t *key, size_t key_len, const char *info,
+		size_t info_len, uint8_t *ret, size_t len)
 {
 	__attribute__((cleanup(kdf_freep))) EVP_KDF_CTX *ctx = NULL;
-	int mode = EVP_KDF_HKDF_MODE_EXPAND_ONLY;
 	OSSL_PARAM params[] = {
 		OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode),
-		OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *)"SHA256", 0),
-		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *)key, 32),
-		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *)label, strlen(label)),
+		OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *)digest, 0),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *)key, key_len),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *)info, info_len),
 		OSSL_PARAM_construct_end(),
 	};
 
@@ -170,35 +171,24 @@ int tk_hkdf_expand(const uint8_t key[32], const char *label, uint8_t ret_key[32]
 	ctx = EVP_KDF_CTX_new(kdf_hkdf);
 	if (!ctx)
 		return failed(-ENOMEM);
-	if (EVP_KDF_derive(ctx, ret_key, 32, params) != 1)
-		return failed(-ELIBBAD);
-	return 0;
+	return EVP_KDF_derive(ctx, ret, len, params) == 1 ? 0 : failed(-ELIBBAD);
+}
+
+int tk_hkdf_expand(const uint8_t key[32], const char *label, uint8_t ret_key[32])
+{
+	return hkdf(EVP_KDF_HKDF_MODE_EXPAND_ONLY, "SHA256", key, 32, label, strlen(label), ret_key, 32);
 }
 
 int tk_fscrypt_identifier(const uint8_t key[TK_SHIELD_KEY], uint8_t ret_identifier[TK_SHIELD_ID])
 {
 	static const char info[] = "fscrypt\0\1"; /* 8 bytes and the context, without another terminator */
-	__attribute__((cleanup(kdf_freep))) EVP_KDF_CTX *ctx = NULL;
-	int mode = EVP_KDF_HKDF_MODE_EXTRACT_AND_EXPAND;
-	OSSL_PARAM params[] = {
-		OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode),
-		OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *)"SHA512", 0),
-		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *)key, TK_SHIELD_KEY),
-		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *)info, sizeof(info) - 1),
-		OSSL_PARAM_construct_end(),
-	};
 	uint8_t identifier[TK_SHIELD_ID];
+	int r = hkdf(EVP_KDF_HKDF_MODE_EXTRACT_AND_EXPAND, "SHA512", key, TK_SHIELD_KEY, info,
+		     sizeof(info) - 1, identifier, sizeof(identifier));
 
-	pthread_once(&fetch_once, fetch);
-	if (!kdf_hkdf)
-		return -EOPNOTSUPP;
-	ctx = EVP_KDF_CTX_new(kdf_hkdf);
-	if (!ctx)
-		return failed(-ENOMEM);
-	if (EVP_KDF_derive(ctx, identifier, sizeof(identifier), params) != 1)
-		return failed(-ELIBBAD);
-	memcpy(ret_identifier, identifier, sizeof(identifier));
-	return 0;
+	if (r == 0)
+		memcpy(ret_identifier, identifier, sizeof(identifier));
+	return r;
 }
 
 static int wrap_new(const uint8_t kek[TK_KEK_SIZE], bool wrap, EVP_CIPHER_CTX **ret_ctx)

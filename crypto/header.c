@@ -122,16 +122,22 @@ int tk_algorithm_parse(const char *name, enum tk_algorithm *ret_algorithm)
 static bool file_size_of(uint32_t version, uint32_t header_size, uint32_t chunk_log2, uint64_t size,
 			 uint64_t *ret_size)
 {
-	uint64_t records = 0, total;
+	uint64_t records = version == 2 ? tk_record_count(size, chunk_log2) : 0, total;
 
-	if (version == 2)
-		records = (size >> chunk_log2) + ((size & ((UINT64_C(1) << chunk_log2) - 1)) != 0);
 	/* records <= 2^52, so the product is safe */
 	if (__builtin_add_overflow(size, records * TK_RECORD_OVERHEAD, &total) ||
 	    __builtin_add_overflow(total, (uint64_t)header_size, &total))
 		return false;
 	*ret_size = total;
 	return true;
+}
+
+uint64_t tk_header_file_size(const struct tk_header *h)
+{
+	uint64_t size = 0;
+
+	file_size_of(h->version, h->size, h->chunk_log2, h->original_size, &size);
+	return size;
 }
 
 /* The group that only version 2 has, in FORMAT.md's order. */
@@ -291,15 +297,12 @@ static int header_aad(const struct tk_header *h, const uint8_t key[32], bool sea
 	return 0;
 }
 
-/* Wraps keys->dek under the header's policy key; a new iv for the new tag, since K_header stays the same. */
-static int tag_v2(const struct tk_keyring *ring, struct tk_file_keys *keys, struct tk_header *h)
+int tk_header_tag(const struct tk_file_keys *keys, struct tk_header *h)
 {
 	__attribute__((cleanup(tk_aead_freep))) struct tk_aead *aead = NULL;
 	int r;
 
-	r = tk_keyring_wrap(ring, h->key_id, h->key_version, keys->dek, h->wrapped_key);
-	if (r < 0)
-		return r;
+	/* K_header stays the same, so every tag needs an iv of its own. */
 	r = tk_random(h->iv, sizeof(h->iv));
 	if (r < 0)
 		return r;
@@ -307,6 +310,14 @@ static int tag_v2(const struct tk_keyring *ring, struct tk_file_keys *keys, stru
 	if (r < 0)
 		return r;
 	return tk_aead_finish_seal(aead, h->tag);
+}
+
+/* Wraps keys->dek under the header's policy key. */
+static int wrap_v2(const struct tk_keyring *ring, const struct tk_file_keys *keys, struct tk_header *h)
+{
+	int r = tk_keyring_wrap(ring, h->key_id, h->key_version, keys->dek, h->wrapped_key);
+
+	return r < 0 ? r : tk_header_tag(keys, h);
 }
 
 static int derive_v2(struct tk_file_keys *keys)
@@ -350,7 +361,7 @@ int tk_header_seal(const struct tk_keyring *ring, const struct tk_params *p, uin
 		if (r == 0)
 			r = derive_v2(keys);
 		if (r == 0)
-			r = tag_v2(ring, keys, &h);
+			r = wrap_v2(ring, keys, &h);
 	}
 	if (r < 0)
 		return r;
@@ -427,7 +438,7 @@ int tk_header_rewrap(const struct tk_keyring *ring, int fd, off_t offset, uint64
 			return r;
 	}
 	h.key_version = key_version;
-	r = tag_v2(ring, keys, &h);
+	r = wrap_v2(ring, keys, &h);
 	if (r < 0)
 		return r;
 	tk_header_build(&h, bytes);

@@ -107,6 +107,12 @@ void tk_header_build(const struct tk_header *header, uint8_t *out);
 int tk_header_seal(const struct tk_keyring *ring, const struct tk_params *params, uint64_t size,
 		   struct tk_file_keys *keys, struct tk_header *ret_header);
 
+/* Version 2: a fresh iv, and the tag that belongs to it and all the rest of the header. */
+int tk_header_tag(const struct tk_file_keys *keys, struct tk_header *header);
+
+/* Bytes of the whole file of a header that was parsed or made by tk_header_seal(). */
+uint64_t tk_header_file_size(const struct tk_header *header);
+
 /* Finds the keys of a parsed header.  Version 2: unwraps and checks the header's tag. */
 int tk_header_unseal(const struct tk_keyring *ring, const struct tk_header *header,
 		     struct tk_file_keys *keys);
@@ -143,10 +149,89 @@ struct tk_aead;
 /* Version 1: len bytes from `at`, all inside the message, of which everything is read and verified. */
 int tk_message_part(const struct tk_header *h, struct tk_aead *aead, int fd, off_t body, void *buf, size_t len,
 		    uint64_t at);
+/*
+ * Work in n batches, by the calling thread and as many more as there are processors to spare (crew.c).  Each
+ * thread has a cipher under keys->body and two buffers; batch() is called with each number below n, by any of
+ * them, and tells the plaintext it has done; report(), which may be NULL, with the sum, by the calling thread.
+ * The failure of the lowest batch that failed is returned; others may then be undone.
+ */
+struct tk_worker {
+	struct tk_aead *aead;
+	struct tk_buffer plain, sealed;
+};
+struct tk_batches {
+	uint64_t n;
+	enum tk_algorithm algorithm;
+	const struct tk_file_keys *keys;
+	bool seal;
+	size_t plain, sealed; /* bytes a worker's buffers need */
+	int (*batch)(const void *ctx, struct tk_worker *w, uint64_t batch, uint64_t *ret_done);
+	int (*report)(const void *ctx, uint64_t done);
+	const void *ctx;
+};
+#define TK_BATCH_SIZE (1U << 18) /* plaintext of one: two such buffers stay in a core's own cache */
+int tk_batches_do(const struct tk_batches *b);
+
 /* One record of version 2 (FORMAT.md): len bytes of plaintext, len + TK_RECORD_OVERHEAD of record. */
 int tk_record_seal(struct tk_aead *aead, uint64_t index, const uint8_t *nonce, const uint8_t *plain,
 		   size_t len, uint8_t *record);
 int tk_record_open(struct tk_aead *aead, uint64_t index, const uint8_t *record, size_t len, uint8_t *plain);
+
+/* Of a body of version 2: how many records, and the plaintext in one of them. */
+static inline uint64_t tk_record_count(uint64_t size, uint32_t chunk_log2)
+{
+	return (size >> chunk_log2) + ((size & ((UINT64_C(1) << chunk_log2) - 1)) != 0);
+}
+
+static inline size_t tk_record_length(uint64_t size, uint32_t chunk_log2, uint64_t record)
+{
+	uint64_t left = size - (record << chunk_log2), chunk = UINT64_C(1) << chunk_log2;
+
+	return (size_t)(left < chunk ? left : chunk);
+}
+
+/*
+ * Records that were changed, sealed, in the slots of a log until they are committed (changes.c).  Begins as zeros
+ * with fd, an empty log's, and chunk_log2.
+ */
+#define TK_NO_RECORD UINT64_MAX
+#define TK_CHANGES_SLOTS_AT 1536 /* what comes before is redo.c's */
+struct tk_changes {
+	int fd;
+	uint32_t chunk_log2;
+	uint64_t slots, *records; /* of each slot the number of its record, or TK_NO_RECORD */
+	size_t room;		  /* buckets: half of them, and as many records, are in use at most */
+	uint64_t *buckets;	  /* by a record's number: its slot and 1, or 0 */
+};
+void tk_changes_free(struct tk_changes *c); /* memory alone */
+bool tk_changes_find(const struct tk_changes *c, uint64_t record, uint64_t *ret_slot);
+/* The slot it has, or a new one, which the caller fills. */
+int tk_changes_claim(struct tk_changes *c, uint64_t record, uint64_t *ret_slot);
+/* Seals n records from `first` on into slots, on all processors: plain's chunks, NULL: zeros.  h: the size. */
+int tk_changes_seal(struct tk_changes *c, const struct tk_header *h, const struct tk_file_keys *keys,
+		    const uint8_t *plain, uint64_t first, uint64_t n);
+void tk_changes_drop(struct tk_changes *c, uint64_t first); /* and all records behind it */
+
+static inline uint64_t tk_changes_stride(const struct tk_changes *c)
+{
+	return (UINT64_C(1) << c->chunk_log2) + TK_RECORD_OVERHEAD;
+}
+
+static inline off_t tk_changes_at(const struct tk_changes *c, uint64_t slot)
+{
+	return (off_t)(TK_CHANGES_SLOTS_AT + slot * tk_changes_stride(c));
+}
+
+/*
+ * The commit (redo.c): completes the log on the disk; puts everything into the file and the file on the disk;
+ * empties the log on the disk.  header: the tagged one the file gets; before: the bytes it has, or zeros.
+ */
+int tk_changes_finish(struct tk_changes *c, const struct tk_file_keys *keys, const struct tk_header *header,
+		      const uint8_t *before);
+int tk_changes_apply(const struct tk_changes *c, const struct tk_header *header, int fd, off_t offset);
+int tk_changes_clear(struct tk_changes *c);
+/* -ESTALE: the file's header is another; zeros: there is none. */
+int tk_changes_header_is(int fd, off_t offset, const uint8_t *header);
 
 /* A range from offset on is one that off_t can name. */
 bool tk_range_fits(off_t offset, uint64_t size);

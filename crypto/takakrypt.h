@@ -291,6 +291,87 @@ const struct tk_header *tk_reader_header(const struct tk_reader *reader);
  */
 int tk_reader_read(struct tk_reader *reader, void *buf, size_t len, uint64_t at, size_t *ret_len);
 
+/* ----------------------------------------------- changing parts of contents */
+
+/*
+ * Writes and reads any part of a version 2 file in any order, extends and cuts it; used by one thread at a
+ * time (large writes take others on, as whole contents do).
+ *
+ * The file is touched by tk_writer_commit() alone, and that is all or nothing: a record that is overwritten
+ * in place is neither old nor new when the power goes, so what was changed waits, sealed, in a second file of
+ * the caller's, the log, which is on the disk before anything else is done.  After a crash, or when a commit
+ * failed, the file may be between its two states, where a reader meets -TK_E_LENGTH, -TK_E_AUTH, or some
+ * records of each.  tk_writer_recover() ends that, and has to come before anybody reads or writes the file
+ * again.
+ *
+ * The TAKA is at offset and ends with its file.  Both descriptors are open for reading and writing, without
+ * O_APPEND, stay the caller's and must outlive the writer; their offsets do not move.  The log is a regular
+ * file, empty at first; it becomes as long as what changes between two commits, holds no plaintext, and is as
+ * worthy of protection as the file.  The caller keeps it where it is found after a crash, its directory
+ * synced (or takes a memfd for a file that nobody has seen yet), one for each file, and keeps others off
+ * both: a second writer, and readers during a commit.  The ring may be freed before.
+ *
+ * Every record is sealed under a nonce of its own, 96 random bits, each time it goes to the log.  The file
+ * key stays, so that two things are as they cannot be with whole contents: who can write the file's bytes can
+ * put an earlier record back in its own place, and it is authentic; and of 2^32 records sealed under one key
+ * (SP 800-38D 8.3) those of former writers count as well, which no field tells.  tk_reencrypt_fd() gives a
+ * new key.
+ *
+ * Version 1 is a single message under the policy key itself: no part of it can change by itself.  It gives
+ * -EOPNOTSUPP; tk_decrypt_fd() and tk_encrypt_fd() make version 2 of it.
+ */
+struct tk_writer;
+/*
+ * An existing file, as of its last commit: a log that was left is seen to first, as by tk_writer_recover(),
+ * with its errors; then those of tk_reader_open().  -EBADF: a descriptor is not as above; -EOPNOTSUPP: version 1.
+ */
+int tk_writer_open(const struct tk_keyring *ring, int fd, off_t offset, int log_fd,
+		   struct tk_writer **ret_writer);
+/*
+ * A new one, of no plaintext, where fd ends at offset; -EEXIST where it does not.  There is nothing, not even
+ * a header, before the first commit.  Errors of tk_encrypt_fd() and of tk_writer_open().
+ */
+int tk_writer_create(const struct tk_keyring *ring, const struct tk_params *params, int fd, off_t offset,
+		     int log_fd, struct tk_writer **ret_writer);
+/* Wipes; what was not committed is lost, and left in the log for the next to discard.  NULL is fine. */
+void tk_writer_free(struct tk_writer *writer);
+/* Bytes of plaintext, uncommitted ones among them. */
+uint64_t tk_writer_size(const struct tk_writer *writer);
+/* As tk_reader_read(), of what was written last, committed or not.  buf is wiped on failure. */
+int tk_writer_read(struct tk_writer *writer, void *buf, size_t len, uint64_t at, size_t *ret_len);
+/*
+ * All of len bytes at `at`, also beyond the end: what is between reads as zeros (and takes its room:
+ * FORMAT.md knows no holes).  Of a chunk that is changed in part the rest must be authentic.  One changed
+ * chunk is kept in memory, so small writes in a row seal it once; whole chunks of large writes do not pass it.
+ * In memory are two chunks, about 40 bytes for each record that changed since the last commit, and while a
+ * large write or a commit lasts 1 MiB, or a chunk if that is more, for each thread.  -EOVERFLOW: the file
+ * would be longer than off_t holds; nothing was done.
+ *
+ * After any other failure of this, truncate or commit (-ENOSPC, -EIO, -TK_E_AUTH, ...) the writer refuses
+ * everything with the same error: free it and begin again with tk_writer_open(), from the last commit.
+ */
+int tk_writer_write(struct tk_writer *writer, const void *buf, size_t len, uint64_t at);
+/* Cuts or, with zeros, extends to size bytes of plaintext.  Failures as above. */
+int tk_writer_truncate(struct tk_writer *writer, uint64_t size);
+/*
+ * Makes everything since the last commit the content of the file.  When this returns 0, the file is on the
+ * disk as it is now, and the log is empty there.  When it fails, or there is a crash, tk_writer_recover()
+ * makes the file what it was before, or what it should have become, and nothing else: the latter once the log
+ * is complete.  Room that the file grows by is reserved before, where the filesystem can.  Without changes
+ * nothing is done. -ESTALE: the header or the length is not what it was: somebody else has changed the file.
+ */
+int tk_writer_commit(struct tk_writer *writer);
+/*
+ * Ends what a crash or a failure left: a complete log is put into the file, and the file on the disk; one
+ * that is not complete never touched it.  In both cases the log is then empty, on the disk.  Of a log that is
+ * empty nothing is asked, not even a key.  Any failure keeps the log, so this can be repeated: -ENOSPC and
+ * others of the system; -EINVAL: this is no log, or one whose marks are damaged; -ESTALE: the file is not the
+ * one that the log was begun with; -TK_E_NO_KEY and others of tk_reader_open(): of the log's header; other
+ * -TK_E_*: the log is damaged.  All of the log was authentic before this
+ * touches the file; the commit that failed may have left it between its states, though.
+ */
+int tk_writer_recover(const struct tk_keyring *ring, int fd, off_t offset, int log_fd);
+
 /* ------------------------------------------------------------- the header */
 
 /* Header only: looks the key up, unwraps, checks the header's tag (version 1: key lookup only). */

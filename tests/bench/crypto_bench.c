@@ -5,6 +5,8 @@
  *
  * usage: crypto_bench records CHUNK SECONDS   bytes a second: "seal N" and "open N"
  *        crypto_bench small SIZE COUNT        microseconds of CPU a file: "encrypt N" and "decrypt N"
+ *        crypto_bench parts CHUNK COUNT       the same for 4 KiB of 64 MiB: "write N", "append N" (at random,
+ * in a row) and "read N"; bytes a second: "all N", "commit N"
  */
 #include <assert.h>
 #include <stdio.h>
@@ -88,11 +90,59 @@ static int small(size_t size, int count)
 	return 0;
 }
 
+/* What a piece of 4 KiB costs in a writer, and all of it at once. */
+static int parts(uint32_t chunk, int count)
+{
+	const struct tk_params params = {.algorithm = TK_AES_256_GCM,
+					 .version = 2,
+					 .chunk_log2 = (uint32_t)__builtin_ctz(chunk),
+					 .key_id = "k"};
+	const size_t size = 64 << 20, piece = 4096;
+	int fd = memfd_create("file", 0), log_fd = memfd_create("log", 0), r = 0;
+	uint8_t *plain = calloc(1, size);
+	struct tk_writer *w = NULL;
+	struct tk_keyring *ring;
+	double start, end;
+	uint64_t x = 1;
+	size_t n;
+
+	assert(plain);
+	if (tk_keyring_new(&ring) < 0 || tk_keyring_add(ring, "k", 1, key) < 0 ||
+	    tk_writer_create(ring, &params, fd, 0, log_fd, &w) < 0)
+		return 1;
+	start = cpu_seconds();
+	r |= tk_writer_write(w, plain, size, 0);
+	end = cpu_seconds();
+	printf("all %.0f\n", (double)size / (end - start));
+	r |= tk_writer_commit(w);
+	printf("commit %.0f\n", (double)size / (cpu_seconds() - end));
+	for (int what = 0; what < 3; what++) {
+		start = cpu_seconds();
+		for (int i = 0; i < count; i++) {
+			x = x * 6364136223846793005 + 1442695040888963407;
+			if (what == 0)
+				r |= tk_writer_write(w, plain, piece, x % size);
+			else if (what == 1)
+				r |= tk_writer_write(w, plain, piece, size + (uint64_t)i * piece);
+			else
+				r |= tk_writer_read(w, plain, piece, x % size, &n);
+		}
+		printf("%s %.2f\n", ((const char *[]){"write", "append", "read"})[what],
+		       (cpu_seconds() - start) / count * 1e6);
+	}
+	tk_writer_free(w);
+	tk_keyring_free(ring);
+	free(plain);
+	return r ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 4 && strcmp(argv[1], "records") == 0)
 		return records(strtoul(argv[2], NULL, 10), strtod(argv[3], NULL));
 	if (argc == 4 && strcmp(argv[1], "small") == 0)
 		return small(strtoul(argv[2], NULL, 10), atoi(argv[3]));
+	if (argc == 4 && strcmp(argv[1], "parts") == 0)
+		return parts((uint32_t)strtoul(argv[2], NULL, 10), atoi(argv[3]));
 	return 2;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * tests/fuzz/taka_fuzz.c - libFuzzer target for everything of crypto/ that
- * reads foreign bytes: header, records, key files.  The input is a file as it
+ * reads foreign bytes: header, records, logs, key files.  The input is a file as it
  * may lie on a disk, so the vectors are its seeds:
  *
  *     taka_fuzz -max_len=16384 CORPUS tests/vectors
@@ -10,6 +10,7 @@
  * was refused, a header that is accepted and not reproduced, a round trip that
  * loses something, a flipped bit that goes unnoticed.
  */
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,7 +114,8 @@ static void parts(const uint8_t *data, size_t len)
 		return;
 	size = tk_reader_header(reader)->original_size;
 	must(size < len && (plain = malloc(size + 1)) && (got = malloc(size + 1)));
-	/* The file's own bytes choose the pieces.  To the end: the tag of an empty version 1 file is there. */
+	/* The file's own bytes choose the pieces.  To the end: the tag of an empty version 1 file is there.
+	 */
 	for (size_t i = 0; r == 0 && (i == 0 || n); at += n, i++) {
 		want = 1 + data[i % len] * 16;
 		want = want < size - at ? want : size - at + 1;
@@ -128,6 +130,38 @@ static void parts(const uint8_t *data, size_t len)
 	free(plain);
 	free(got);
 	tk_reader_free(reader);
+}
+
+/* As a log it is refused or empty; as a file to change, what was whole is so again, with what was written. */
+static void change(const uint8_t *data, size_t len)
+{
+	uint64_t at = len ? data[len - 1] * UINT64_C(97) : 0;
+	struct tk_writer *writer = NULL;
+	uint8_t got[8];
+	size_t n = 0;
+	int r, whole;
+
+	fill(in, data, len);
+	must(ftruncate(out, 0) == 0 && ftruncate(back, 0) == 0);
+	r = tk_writer_recover(ring, out, 0, in);
+	must(size_of(out) == 0 && size_of(in) == (r == 0 ? 0 : len));
+
+	fill(in, data, len);
+	whole = tk_verify_fd(ring, in, 0, len, NULL, NULL);
+	r = tk_writer_open(ring, in, 0, back, &writer);
+	must(r == 0 || (!writer && (r == whole || r == -EOPNOTSUPP)));
+	if (r < 0)
+		return;
+	r = tk_writer_write(writer, "changed", sizeof(got), at);
+	if (r == 0)
+		r = tk_writer_commit(writer);
+	must(size_of(back) == 0 || r < 0);
+	if (whole == 0) {
+		must(r == 0 && tk_verify_fd(ring, in, 0, size_of(in), NULL, NULL) == 0);
+		must(tk_writer_read(writer, got, sizeof(got), at, &n) == 0 && n == sizeof(got));
+		must(memcmp(got, "changed", sizeof(got)) == 0);
+	}
+	tk_writer_free(writer);
 }
 
 static bool hex_digit(uint8_t c)
@@ -190,6 +224,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	header(data, len);
 	whole(data, len);
 	parts(data, len);
+	change(data, len);
 	if (len <= 80)
 		key_file(data, len);
 	round_trip(data, len);
