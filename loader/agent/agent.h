@@ -189,6 +189,7 @@ struct tk_file {
 	uint64_t hold; /* ms; stay open until then (truncate(2)) */
 	bool hold_wanted;
 	uint64_t linger; /* ms; stay open until then although nobody has it */
+	_Atomic uint64_t bytes_done, bytes_total; /* being encrypted or decrypted; total 0: none */
 	uint64_t size; /* a guess, to keep a worker free for small files */
 	struct tk_file *queue_next;
 
