@@ -147,12 +147,12 @@ _Static_assert(sizeof(struct tk_process) == 256, "tk_process");
 
 /*
  * A process that has mapped code of a file that is not root's alone, with all that were forked since its execve, by the
- * address of the description of what they execute: map `foreign_code`.
+ * address of the description of what they execute: map `foreign_code`.  Also the command, once it has been traced.
  */
 #define TK_MAX_FOREIGN 65536 /* where it is not known how many processes there can be: loader/kernel/programs.c */
 struct tk_foreign_code {
 	struct tk_inode file; /* the first one */
-	__u32 pid;	      /* who mapped it */
+	__u32 pid;	      /* who mapped it, or traces */
 	__u32 pad;
 };
 _Static_assert(sizeof(struct tk_foreign_code) == 24, "tk_foreign_code");

@@ -107,6 +107,25 @@ TK_GLOBAL int tk_note_foreign(__u64 inode, __u64 dentry, bool member)
 	return result;
 }
 
+/*
+ * The command is about to be traced, or executed by who is: a tracer may write into it and let go, and what he wrote
+ * would have key_op.  Members need no note, their tracers have what they have.  0; -ENOMEM: then it must not be.
+ */
+static __always_inline int tk_note_traced(const struct tk_control *now, struct file *image)
+{
+	struct tk_foreign_code note = {};
+	__u64 address = (__u64)image;
+
+	if (!tk_is_command_image(now, image))
+		return 0;
+	note.file = now->command;
+	note.pid = bpf_get_current_pid_tgid() >> 32;
+	if (!bpf_map_update_elem(&foreign_code, &address, &note, BPF_ANY))
+		return 0;
+	tk_count(TK_COUNT_FOREIGN_FULL);
+	return -ENOMEM;
+}
+
 /* The last of those who executed it together is gone, and another may be opened at that address. */
 static __always_inline void tk_forget_foreign(__u64 image)
 {

@@ -73,15 +73,14 @@ static __always_inline bool tk_lets(const struct tk_access *a)
 	return a->mode == TK_MONITOR || a->mode == TK_LEARN;
 }
 
-/* Is the command what the running task executes? */
-static __always_inline bool tk_runs_command(const struct tk_control *now)
+/* Is this image the command's? */
+static __always_inline bool tk_is_command_image(const struct tk_control *now, struct file *image)
 {
-	struct inode *exe = tk_exe_of(bpf_get_current_task_btf());
 	struct tk_inode inode;
 
-	if (!exe || !now || !now->command.ino)
+	if (!image || !now || !now->command.ino)
 		return false;
-	tk_inode_read(&inode, (__u64)exe);
+	tk_inode_read(&inode, (__u64)BPF_CORE_READ(image, f_inode));
 	return inode.ino == now->command.ino && inode.dev == now->command.dev &&
 	       inode.igeneration == now->command.igeneration;
 }
@@ -90,9 +89,9 @@ static __always_inline bool tk_runs_command(const struct tk_control *now)
 static __always_inline bool tk_is_command(const struct tk_control *now)
 {
 	const struct task_struct *task = bpf_get_current_task_btf();
+	struct file *image = tk_image_of(task);
 
-	return tk_runs_command(now) && !BPF_CORE_READ(task, ptrace) &&
-	       !tk_has_foreign_code(tk_image_of(task));
+	return tk_is_command_image(now, image) && !BPF_CORE_READ(task, ptrace) && !tk_has_foreign_code(image);
 }
 
 /* Who may `key_op` may through the command do all that its verbs need, on the bytes as stored.  1 or 0. */

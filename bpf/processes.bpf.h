@@ -52,7 +52,7 @@ int BPF_PROG(ptrace_access_check, struct task_struct *child, unsigned int mode, 
 		return -EPERM; /* the programs let it pass, and it holds the keys */
 	if (tk_members(now, child, &member) &&
 	    tk_may_trace(now, bpf_get_current_task_btf(), &member))
-		return 0;
+		return tk_answer(tk_note_traced(now, tk_image_of(child)));
 	tk_begin(&a, now);
 	return tk_answer(tk_refuse(&a, 0, TK_FOREIGN_TRACER, -EPERM));
 }
@@ -77,7 +77,9 @@ int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
 	if (unit < 0)
 		return -EPERM;
 	tk_add_processes((__u64)BPF_CORE_READ(bprm, file, f_inode), now->generation, unit, &member);
-	return tk_answer(tk_may_trace(now, BPF_CORE_READ(task, parent), &member) ? 0 : -EPERM);
+	if (!tk_may_trace(now, BPF_CORE_READ(task, parent), &member))
+		return -EPERM;
+	return tk_answer(tk_note_traced(now, BPF_CORE_READ(bprm, file)));
 }
 
 #define PR_SET_MM 35

@@ -24,8 +24,8 @@ static const char help[] =
 	"DESCRIPTION\n"
 	"    Shows whether the kernel programs are loaded and the agent is ready, the guard\n"
 	"    points, the keys (where each comes from, its current version, and when its\n"
-	"    provider last gave it and last failed), files by state, what failed of late, and\n"
-	"    counters.\n"
+	"    provider last gave it and last failed), files by state, how far those are that are\n"
+	"    being encrypted or decrypted, what failed of late, and counters.\n"
 	"\n"
 	"OPTIONS\n"
 	"    --json      an object: \"loaded\", \"state\" of the agent (none, starting, ready,\n"
@@ -97,6 +97,17 @@ static void print_times(const cJSON *times)
 		       : "");
 }
 
+static void print_work(const cJSON *work)
+{
+	uint64_t size = number(work, "size");
+	char of[TK_SIZE_TEXT];
+
+	printf("    %3.0f%% of %s  ", size ? 100.0 * (double)number(work, "done") / (double)size : 0,
+	       tk_size_text(size, of));
+	tk_put_safe(stdout, text(work, "path"));
+	putchar('\n');
+}
+
 static void print_agent(const cJSON *agent)
 {
 	const cJSON *files = cJSON_GetObjectItemCaseSensitive(agent, "files");
@@ -127,6 +138,8 @@ static void print_agent(const cJSON *agent)
 	       " open raw, %" PRIu64 " to be sealed\n",
 	       number(files, "open"), number(files, "in_transition"), number(files, "waiting"),
 	       number(files, "open_raw"), number(agent, "unsettled"));
+	cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(agent, "work"))
+		print_work(item);
 	printf("sweep        %s, %" PRIu64 " files looked at, %" PRIu64 " found in plaintext\n",
 	       cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(sweep, "running")) ? "running"
 	       : number(sweep, "rounds")					? "done"

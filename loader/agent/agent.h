@@ -87,6 +87,7 @@ struct tk_file {
 	uint32_t looked;       /* the round in which that was asked last */
 	uint64_t kept_bytes;   /* of its payload, as counted */
 	uint64_t linger; /* ms; stay open until then although nobody has it */
+	_Atomic uint64_t bytes_done, bytes_total; /* being encrypted or decrypted; total 0: none */
 	uint64_t size; /* a guess, to keep a worker free for small files */
 	struct tk_file *queue_next;
 

@@ -131,6 +131,31 @@ static void add_files(struct tk_agent *agent, cJSON *json)
 	add_number(json, "workers", agent->workers);
 }
 
+#define WORK_MOST 64 /* as many as there can be workers */
+
+/* What the ciphers are at: with large files that takes a while. */
+static void add_work(struct tk_agent *agent, cJSON *json)
+{
+	cJSON *work = cJSON_AddArrayToObject(json, "work");
+	TK_HOLD(&agent->lock);
+
+	for (size_t i = 0; i < TK_TABLE_SIZE; i++)
+		for (const struct tk_file *file = agent->table[i]; file; file = file->hash_next) {
+			uint64_t total = atomic_load(&file->bytes_total), done = atomic_load(&file->bytes_done);
+			char name[512];
+			cJSON *item;
+
+			if (!total || cJSON_GetArraySize(work) == WORK_MOST)
+				continue;
+			item = cJSON_CreateObject();
+			tk_file_name(file, name, sizeof(name));
+			cJSON_AddStringToObject(item, "path", name);
+			add_number(item, "done", done < total ? done : total);
+			add_number(item, "size", total);
+			cJSON_AddItemToArray(work, item);
+		}
+}
+
 static void add_watchdog(cJSON *json)
 {
 	cJSON *watchdog = cJSON_AddObjectToObject(json, "watchdog");
@@ -228,6 +253,7 @@ char *tk_status_json(struct tk_agent *agent)
 	add_keys(agent, json);
 	add_times(agent, json);
 	add_files(agent, json);
+	add_work(agent, json);
 	add_number(json, "unsettled", tk_files_unsettled(agent));
 	add_sweep(agent, json);
 	add_programs(agent, json);

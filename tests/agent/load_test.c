@@ -5,6 +5,7 @@
  */
 #include "tests/agent/defence_test.h"
 
+#include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "loader/agent/client.h"
 #include "tests/agent/rig.h"
 
 #define LARGE (5 << 20)
@@ -184,6 +186,48 @@ static void test_no_room(struct rig *rig)
 	      "%s: sealed when there is room", rig->fs);
 }
 
+/* ---------------------------------------------------------------- what status shows of it */
+
+/* How far it is with this file; -1: nothing to do there. */
+static double share_done(const struct rig *rig, const char *name)
+{
+	cJSON *request = cJSON_CreateObject(), *answer = NULL;
+	const cJSON *item;
+	double share = -1;
+
+	cJSON_AddStringToObject(request, "verb", "status");
+	if (!tk_client_ask(rig->control, request, &answer))
+		cJSON_ArrayForEach (item, cJSON_GetObjectItem(answer, "work")) {
+			const char *path = cJSON_GetStringValue(cJSON_GetObjectItem(item, "path"));
+			size_t skip = strlen(path) < strlen(name) ? 0 : strlen(path) - strlen(name);
+
+			if (!strcmp(path + skip, name))
+				share = cJSON_GetNumberValue(cJSON_GetObjectItem(item, "done")) /
+					cJSON_GetNumberValue(cJSON_GetObjectItem(item, "size"));
+		}
+	cJSON_Delete(request);
+	cJSON_Delete(answer);
+	return share;
+}
+
+static void test_progress(struct rig *rig)
+{
+	double share = -1;
+	pid_t pid;
+
+	check(write_new(in(rig, "shown"), BIG, 1) && agent_settle(rig), "%s: a file that takes a while", rig->fs);
+	fflush(stdout);
+	pid = fork();
+	if (!pid)
+		for (;;)
+			compare(rig, in(rig, "shown"), BIG, 1);
+	check(WAIT_FOR((share = share_done(rig, "/shown")) > 0 && share < 1), "%s: status shows how far it is",
+	      rig->fs);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	check(WAIT_FOR(agent_settle(rig) && share_done(rig, "/shown") < 0), "%s: and nothing when it is done", rig->fs);
+}
+
 void load_tests(const char *fs)
 {
 	struct rig rig;
@@ -191,6 +235,7 @@ void load_tests(const char *fs)
 	if (check(rig_up(&rig, fs, 320) && agent_start(&rig, "TK_CORES=3"), "%s: set up for load", fs)) {
 		test_fairness(&rig);
 		test_no_room(&rig);
+		test_progress(&rig);
 		check(agent_stop(&rig), "%s: load: stops in order", fs);
 	}
 	rig_down(&rig);

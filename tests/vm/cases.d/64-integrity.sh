@@ -98,6 +98,17 @@ verified() { as_probe verify "$TK" verify --key-file "$KEY" "$G/file"; }
 permitted "the command" verified
 LD_PRELOAD=$LIBRARY permitted "the command with a library that is root's" verified
 LD_PRELOAD=$THEIRS refused "the command with one that is not" EACCES verified
+# Whoever traces it could write into it, and let go.
+let_go() { # by a tracer, which executed it; the verb's own status
+	local out
+	out=$("$PROBE" traced-exec "$@" 2>&1)
+	[[ $out == *"ended 0"* ]] || { echo "$out"; return 1; }
+}
+traced() { as_probe verify let_go "$TK" verify --key-file "$KEY" "$1"; }
+"$TK" encrypt --key-file "$KEY" --key-id case -o "$E/encrypted" "$E/script" || give_up "no encrypted file"
+permitted "a tracer that has executed it lets it go" traced "$E/encrypted"
+refused "but could have written into it" EACCES traced "$G/file"
+permitted "the command again" verified
 
 # Code, however it is mapped.
 read_after() { app code-then-read "$1" "$2" "$G/file"; }
