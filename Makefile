@@ -105,7 +105,7 @@ $(B)/tests/power_disk: tests/apps/power_disk.c tests/agent/disk.c tests/agent/di
 	$(Q)$(CC) $(TK_CFLAGS) $(CFLAGS) -o $@ $(filter %.c,$^) $(shell pkg-config --cflags --libs fuse3)
 
 .PHONY: tests deps check check-kernels check-crash check-applications check-races check-limits demo fuzz bench-crypto bench-files bench-scale install clean help vmlinux.h
-tests: $(BIN) $(UNIT) $(SANITIZED) $(B)/tests/probe $(B)/tests/token_shim.so $(if $(DIFF_SRC),$(B)/tests/differential)
+tests: $(BIN) $(UNIT) $(SANITIZED) $(B)/tests/probe $(B)/tests/token_shim.so $(B)/tests/files_agent $(if $(DIFF_SRC),$(B)/tests/differential)
 
 deps:
 	tests/deps build test
@@ -156,7 +156,7 @@ bench-scale: tests	## what guard points, rules and patterns by the thousand cost
 
 # The agent with its kernel half played by threads that say what they open.
 $(B)/tests/files_agent: tests/bench/files_agent.c tests/bench/files.h \
-		$(call objs,$(CRYPTO_SRC) $(wildcard loader/policy/*.c loader/agent/*.c) loader/kernel/places.c)
+		$(call objs,$(CRYPTO_SRC) $(wildcard loader/policy/*.c loader/agent/*.c) loader/kernel/places.c loader/kernel/shortage.c)
 	@mkdir -p $(@D)
 	@echo "  TEST  $@"
 	$(Q)$(CC) $(TK_CFLAGS) $(CFLAGS) -o $@ $(filter-out %.h,$^) $(TEST_LIBS)

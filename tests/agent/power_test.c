@@ -92,6 +92,7 @@ static void cut(struct run *run, size_t flushed, size_t now, unsigned int way)
 	char where[64];
 
 	snprintf(where, sizeof(where), "in run %u at write %zu, way %u", run->number, now, way);
+	run->rig->disk->superblock = !strcmp(run->rig->fs, "ext4");
 	disk_cut(run->rig->disk, flushed, now, sector, way ? now * 2654435761u + way : 0);
 	look(run, now, where);
 	rig_unmount(run->rig);
