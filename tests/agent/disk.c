@@ -245,14 +245,6 @@ static bool lost(uint64_t seed, size_t entry, uint64_t sector)
 	return seed && mix(seed * 1000003 + entry * 8191 + (torn ? sector + 1 : 0)) % 8 < share;
 }
 
-/* What is lost or not as one piece with these bytes begins here, from the entry's beginning. */
-static uint64_t piece_of(const struct disk *disk, const struct disk_entry *entry, uint64_t at)
-{
-	if (!disk->superblock || (entry->offset + at) / 1024 != 1)
-		return at;
-	return entry->offset < 1024 ? 1024 - entry->offset : 0;
-}
-
 void disk_cut(struct disk *disk, size_t from, size_t to, size_t sector, uint64_t seed)
 {
 	disk->undoing = true;
@@ -262,7 +254,7 @@ void disk_cut(struct disk *disk, size_t from, size_t to, size_t sector, uint64_t
 		for (uint64_t at = 0; at < entry->length; at += sector) {
 			uint64_t piece = entry->length - at < sector ? entry->length - at : sector;
 
-			if (!lost(seed, i, piece_of(disk, entry, at)))
+			if (!lost(seed, i, at))
 				put_bytes(disk, disk->data + entry->data + at, entry->offset + at, piece);
 		}
 	}

@@ -41,7 +41,6 @@ struct disk {
 	bool *saved; /* pages that are among them */
 
 	_Atomic int opens;
-	bool superblock; /* ext4's is not torn: see disk_cut() */
 };
 
 /* In shared memory.  NULL when there is no FUSE here. */
@@ -58,8 +57,7 @@ void disk_rewind(struct disk *disk);
 void disk_play(struct disk *disk, size_t from, size_t to);
 /*
  * Plays a part of the sectors of [from, to) that the seed chooses, and takes it back, with all that is
- * written afterwards, in disk_undo().  ext4 trusts its disk with the kilobyte of its superblock, whose checksum is
- * in the second sector: torn, it is not mounted at all.
+ * written afterwards, in disk_undo().
  */
 void disk_cut(struct disk *disk, size_t from, size_t to, size_t sector, uint64_t seed);
 void disk_undo(struct disk *disk);
