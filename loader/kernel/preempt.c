@@ -54,7 +54,8 @@ static bool is_exempt(void)
 	while (in && !found && fgets(line, sizeof(line), in)) {
 		const char *name = strrchr(line, ' ');
 
-		found = name && !strncmp(name + 1, EXEMPT, strlen(EXEMPT)) && strchr("\n\t", name[1 + strlen(EXEMPT)]);
+		/* A module's name may follow, or what a compiler adds to names of its own making (LTO). */
+		found = name && !strncmp(name + 1, EXEMPT, strlen(EXEMPT)) && strchr("\n\t.", name[1 + strlen(EXEMPT)]);
 	}
 	if (in)
 		fclose(in);
