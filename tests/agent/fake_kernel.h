@@ -83,6 +83,7 @@ struct fake_shared {
 	_Atomic bool bad_notices;   /* of closes: half are lost, and some come twice */
 	_Atomic uint32_t hang;	    /* enum fake_hang */
 	_Atomic uint32_t hanging;   /* threads that do */
+	_Atomic uint32_t asking;    /* orphans that wait for the answer of a sweep: rig_ask_for_sweep() */
 	struct fake_fault fault;
 };
 
