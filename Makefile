@@ -61,7 +61,7 @@ UNIT      := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*_test
 DIFF_SRC  := $(wildcard tests/differential/*.c)
 LIB_OBJ   := $(call objs,$(LIB_SRC))
 # What the unit tests link: everything that needs no kernel.
-PURE_OBJ  := $(call objs,$(CRYPTO_SRC) $(wildcard loader/policy/*.c))
+PURE_OBJ  := $(call objs,$(CRYPTO_SRC) $(wildcard loader/policy/*.c) loader/kernel/preempt.c)
 
 $(B)/tests/%_test: tests/unit/%_test.c $(PURE_OBJ)
 	@mkdir -p $(@D)
@@ -105,7 +105,7 @@ $(B)/tests/power_disk: tests/apps/power_disk.c tests/agent/disk.c tests/agent/di
 	$(Q)$(CC) $(TK_CFLAGS) $(CFLAGS) -o $@ $(filter %.c,$^) $(shell pkg-config --cflags --libs fuse3)
 
 .PHONY: tests deps check check-kernels check-crash check-applications check-races check-limits demo fuzz bench-crypto bench-files bench-scale install clean help vmlinux.h
-tests: $(BIN) $(UNIT) $(SANITIZED) $(B)/tests/probe $(B)/tests/token_shim.so $(if $(DIFF_SRC),$(B)/tests/differential)
+tests: $(BIN) $(UNIT) $(SANITIZED) $(B)/tests/probe $(B)/tests/token_shim.so $(B)/tests/files_agent $(if $(DIFF_SRC),$(B)/tests/differential)
 
 deps:
 	tests/deps build test

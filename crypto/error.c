@@ -52,10 +52,8 @@ const char *tk_strerror(int err)
 	case -ELIBBAD:
 		return "the cryptographic library (OpenSSL) failed";
 	case -EOPNOTSUPP:
-		return "not supported: by this system's OpenSSL, or by format 1, which is one message under "
-		       "the policy "
-		       "key itself (no key in a token, nothing written in part: write the file anew in "
-		       "format 2)";
+		return "not supported: by this system's OpenSSL, with a key in a token (format 1), or for a part of a "
+		       "file (format 1: write the file anew in format 2)";
 	case -ESTALE:
 		return "somebody else has changed the file meanwhile";
 	case -ENOMEDIUM:

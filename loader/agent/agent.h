@@ -303,6 +303,8 @@ int tk_file_reopen(const struct tk_file *file, int flags); /* fd, or -errno; add
 void tk_files_look(struct tk_agent *agent, bool impatient);
 /* From now on it stays open for as long as its guard point says, whoever closes it.  Under lock. */
 void tk_file_linger(struct tk_file *file);
+/* A tk_progress, of the file that is encrypted or decrypted, for `status`. */
+int tk_file_progress(void *file, uint64_t done, uint64_t total);
 /* What lingers is sealed now. */
 void tk_files_hurry(struct tk_agent *agent);
 void tk_files_closed(struct tk_agent *agent, const struct tk_inode *inode);

@@ -87,16 +87,6 @@ static int keep_ciphertext(struct tk_agent *agent, struct tk_file *file, int fd,
 	return tk_file_commit(file, &draft, &record, true);
 }
 
-/* For `status`: so much of the file is encrypted or decrypted. */
-static int tell_progress(void *ctx, uint64_t done, uint64_t total)
-{
-	struct tk_file *file = ctx;
-
-	atomic_store(&file->bytes_done, done);
-	atomic_store(&file->bytes_total, total);
-	return 0;
-}
-
 /* Step 3: each record of the payload is authenticated before it is written (tk_decrypt_fd). */
 static int write_plaintext(struct tk_agent *agent, struct tk_file *file, int fd)
 {
@@ -112,7 +102,7 @@ static int write_plaintext(struct tk_agent *agent, struct tk_file *file, int fd)
 	clock_gettime(CLOCK_REALTIME, &begun);
 	if (ftruncate(fd, 0))
 		return -errno;
-	err = tk_decrypt_fd(agent->keys, payload, TK_PAYLOAD, file->record.payload_size, fd, 0, tell_progress,
+	err = tk_decrypt_fd(agent->keys, payload, TK_PAYLOAD, file->record.payload_size, fd, 0, tk_file_progress,
 			    file, NULL);
 	atomic_store(&file->bytes_total, 0);
 	if (!err)
@@ -300,7 +290,7 @@ static int encrypt_to_record(struct tk_agent *agent, struct tk_file *file, int f
 		err = tk_room_take(draft.fd, TK_PAYLOAD + record.payload_size);
 	if (!err)
 		err = tk_encrypt_fd(agent->keys, &params, fd, 0, record.plain_size, draft.fd, TK_PAYLOAD,
-				    tell_progress, file, &record.payload_size);
+				    tk_file_progress, file, &record.payload_size);
 	atomic_store(&file->bytes_total, 0);
 	if (err)
 		return err;

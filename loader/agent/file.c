@@ -161,6 +161,15 @@ static int get_locked(struct tk_agent *agent, struct tk_volume *volume, const st
 	return err;
 }
 
+int tk_file_progress(void *ctx, uint64_t done, uint64_t total)
+{
+	struct tk_file *file = ctx;
+
+	atomic_store(&file->bytes_done, done);
+	atomic_store(&file->bytes_total, total);
+	return 0;
+}
+
 /* ---------------------------------------------------------------- openers */
 
 /* Open already, and what this opener may do needs nothing new: no turn is needed.  Under lock. */

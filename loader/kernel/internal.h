@@ -68,7 +68,7 @@ const char *tk_libbpf_said(void);
 int tk_programs_load(struct takakrypt_bpf **ret_skeleton, struct tk_why *ret_why);
 /* Loads them and lets them go again: does this kernel take them? */
 int tk_kernel_try(struct tk_why *ret_why);
-/* -EOPNOTSUPP when `bpf` is not in the LSM list: programs would attach and never run. */
+/* -EOPNOTSUPP when `bpf` is not in the LSM list, or programs could be left out: they would attach and not decide. */
 int tk_need_lsm(struct tk_why *ret_why);
 /* 1: it is; 0: it is not; -errno: the list cannot be read. */
 int tk_lsm_active(char *ret_list, unsigned int size);

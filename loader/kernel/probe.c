@@ -13,6 +13,7 @@
 
 #include "takakrypt.skel.h"
 #include "loader/kernel/internal.h"
+#include "loader/kernel/preempt.h"
 #include "loader/kernel/probe.h"
 
 static void probe_lsm(tk_finding_fn fn, void *ctx)
@@ -28,6 +29,18 @@ static void probe_lsm(tk_finding_fn fn, void *ctx)
 	};
 
 	snprintf(f.found, sizeof(f.found), "%s", active < 0 ? strerror(-active) : list);
+	fn(ctx, &f);
+}
+
+static void probe_preemption(tk_finding_fn fn, void *ctx)
+{
+	struct tk_finding f = {
+		.check = "LSM programs always run",
+		.needed = true,
+		.remedy = "boot with preempt=voluntary, or Linux 6.2, 6.1.54 or later",
+	};
+
+	f.ok = !tk_lsm_left_out(f.found, sizeof(f.found));
 	fn(ctx, &f);
 }
 
@@ -140,6 +153,7 @@ void tk_kernel_probe(tk_finding_fn fn, void *ctx)
 {
 	probe_shortages(fn, ctx);
 	probe_lsm(fn, ctx);
+	probe_preemption(fn, ctx);
 	probe_bpffs(fn, ctx);
 	probe_ftrace(fn, ctx);
 	probe_hooks(fn, ctx);

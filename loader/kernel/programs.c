@@ -15,6 +15,7 @@
 
 #include "takakrypt.skel.h"
 #include "loader/kernel/internal.h"
+#include "loader/kernel/preempt.h"
 
 void tk_why_set(struct tk_why *why, const char *format, ...)
 {
@@ -233,12 +234,15 @@ int tk_kernel_try(struct tk_why *ret_why)
 /* Without `bpf` in the list programs attach and never run. */
 int tk_need_lsm(struct tk_why *ret_why)
 {
-	char list[200] = "";
+	char list[200] = "", found[300];
 	int active = tk_lsm_active(list, sizeof(list));
 
-	if (active > 0)
+	if (active > 0 && !tk_lsm_left_out(found, sizeof(found)))
 		return 0;
-	if (active < 0)
+	if (active > 0)
+		tk_why_set(ret_why, "this kernel is not to be trusted with LSM programs: %s; boot with preempt=voluntary, or "
+				    "a later one", found);
+	else if (active < 0)
 		tk_why_set(ret_why, "cannot read the kernel's LSM list, /sys/kernel/security/lsm: %s; "
 				    "mount -t securityfs securityfs /sys/kernel/security", strerror(-active));
 	else

@@ -51,13 +51,13 @@ static bool sealed_or_gone(const struct rig *rig, const char *name)
 	return state == TK_SEALED || state == TK_KEPT || state == UINT32_MAX;
 }
 
-/* Of what the agent must find by itself the kernel's state says nothing. */
+/* Of what the agent must find by itself the kernel's state says nothing: its sweep has to have ended. */
 static bool done(const struct rig *rig, const struct work *work)
 {
 	bool by_sweep = work->operation == FOUND || work->operation == ADOPTED;
 
 	return at_ease(rig) && sealed_or_gone(rig, work->name) && sealed_or_gone(rig, work->other) &&
-	       (!by_sweep || !work->size || is_taka(rig, work->name));
+	       (!by_sweep || (!rig->shared->asking && (!work->size || is_taka(rig, work->name))));
 }
 
 /* The operation with the fault to come.  Whether it came, before the file was sealed again. */

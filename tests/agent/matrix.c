@@ -43,6 +43,17 @@ void tally_found(struct tally *tally, const struct work *work, enum found found,
 	      operation_names[work->operation], work->size, found_names[found]);
 }
 
+bool tally_mounts(struct tally *tally, struct rig *rig, bool torn, const char *where)
+{
+	if (rig_mount(rig, rig->disk->image))
+		return true;
+	tally->torn += torn;
+	tally->broken += !torn;
+	printf("# %s: %s: %s: not mounted\n", tally->fs, tally->fault, where);
+	check(torn && tally->torn <= 1 + tally->points / 50, "%s: %s: %s: mounted", tally->fs, tally->fault, where);
+	return false;
+}
+
 static unsigned long print(const struct column *of)
 {
 	unsigned long points = 0;

@@ -15,6 +15,7 @@ struct tally {
 	unsigned long found[FOUND_KINDS]; /* of these files */
 	unsigned long left;		  /* points after which the journal was not empty */
 	unsigned long broken; /* points after which no agent recovered, or no filesystem mounted */
+	unsigned long torn;   /* points after which the filesystem was none any more */
 };
 
 extern const size_t matrix_sizes[];
@@ -30,6 +31,12 @@ struct extent {
 /* The one of that fault; fault is static text. */
 struct tally *tally_new(const char *fs, const char *fault);
 void tally_found(struct tally *tally, const struct work *work, enum found found, const char *where);
+/*
+ * Mounts the rig's disk after a power cut.  Filesystems trust their disks to write some of their own blocks whole (ext4
+ * its superblock, whose checksum is in the second sector), and may not be mounted when one was torn, whatever was done in
+ * them.  That is counted and no failure, unless it is frequent: then it is something else.
+ */
+bool tally_mounts(struct tally *tally, struct rig *rig, bool torn, const char *where);
 /* Whether this point is among those that are tried; the same ones each time. */
 bool chosen(unsigned int one_in, const char *fs, unsigned int a, unsigned int b, unsigned int c);
 

@@ -63,14 +63,16 @@ static bool record(struct run *run)
 }
 
 /* What an administrator finds who switches the machine on again. */
-static void look(struct run *run, size_t now, const char *where)
+static void look(struct run *run, size_t now, bool torn, const char *where)
 {
 	struct rig *rig = run->rig;
 
 	kernel_forget(rig);
 	run->tally->points++;
-	if (!check(rig_mount(rig, rig->disk->image) && agent_start(rig, NULL) && rig_ask_to_settle(rig),
-		   "%s: power cut %s: mounted, and the agent recovers", rig->fs, where)) {
+	if (!tally_mounts(run->tally, rig, torn, where))
+		return;
+	if (!check(agent_start(rig, NULL) && rig_ask_to_settle(rig), "%s: power cut %s: the agent recovers", rig->fs,
+		   where)) {
 		run->tally->broken++;
 		agent_kill(rig);
 		return;
@@ -94,7 +96,7 @@ static void cut(struct run *run, size_t flushed, size_t now, unsigned int way)
 	snprintf(where, sizeof(where), "in run %u at write %zu, way %u", run->number, now, way);
 	run->rig->disk->superblock = !strcmp(run->rig->fs, "ext4");
 	disk_cut(run->rig->disk, flushed, now, sector, way ? now * 2654435761u + way : 0);
-	look(run, now, where);
+	look(run, now, way, where);
 	rig_unmount(run->rig);
 	check(disk_idle(run->rig->disk), "%s: power cut %s: unmounted", run->rig->fs, where);
 	disk_undo(run->rig->disk);

@@ -270,7 +270,7 @@ static void cut(struct subject *subjects, size_t count, const size_t *done, size
 	snprintf(where, sizeof(where), "at write %zu, way %u", now, way);
 	tally->points++;
 	disk_cut(rig->disk, flushed, now, sector, way ? now * 2654435761u + way : 0);
-	if (check(rig_mount(rig, rig->disk->image), "%s: power cut %s: mounted", rig->fs, where))
+	if (tally_mounts(tally, rig, way, where))
 		for (size_t i = 0; i < count; i++) {
 			struct subject *subject = &subjects[i];
 

@@ -317,17 +317,19 @@ bool agent_settle(struct rig *rig)
 	return true;
 }
 
-/* An orphan waits for the answer. */
+/* An orphan waits for the answer; shared->asking says that one does. */
 void rig_ask_for_sweep(const struct rig *rig)
 {
 	pid_t pid;
 
 	fflush(stdout);
+	rig->shared->asking++;
 	pid = fork();
 	if (!pid) {
 		if (!fork()) {
 			close_range(STDOUT_FILENO, ~0u, 0); /* nothing stays open because of it */
 			rig_ask_to_settle(rig);
+			rig->shared->asking--;
 		}
 		_exit(0);
 	}
