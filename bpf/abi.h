@@ -369,7 +369,7 @@ enum tk_reason {
 enum tk_event_type {
 	TK_EVENT_AUDIT = 1,  /* ring `events`: a decision */
 	TK_NOTICE_CLOSED,    /* ring `notices`: the last plaintext or raw description of a file is gone */
-	TK_NOTICE_TRUNCATE,  /* ring `notices`: truncate(2) on a sealed file was refused; please unseal it for a moment */
+	TK_NOTICE_TRUNCATE,  /* ring `notices`: a sealed file cannot be truncated, or a kept one written; please unseal or release it */
 };
 
 #define TK_EVENT_PATH 1024

@@ -123,6 +123,8 @@ TK_GLOBAL int tk_register(struct tk_access *a, __u32 view, bool ask)
 	description.tid = bpf_get_current_pid_tgid();
 	description.executing = !!(BPF_CORE_READ((struct file *)address, f_flags) & FMODE_EXEC_FLAG);
 	err = tk_view_enter(a, view, write && !ask);
+	if (err == -EBUSY && write && !ask) /* the agent can release it, if it is only kept */
+		tk_notify(TK_NOTICE_TRUNCATE, &description.inode, a->guard, view);
 	if (err)
 		return tk_refuse(a, TK_DATA_READ, err == -EBUSY ? TK_OTHER_VIEW : TK_NO_MEMORY, err);
 	if (bpf_map_update_elem(&descriptions, &address, &description, BPF_ANY)) {
@@ -155,10 +157,11 @@ int BPF_PROG(file_open, struct file *file, int ret)
 	if (where < 0)
 		return tk_answer(where);
 	/*
-	 * One of several names, and this one is outside: another may be inside.  Who comes by this name sees
-	 * the bytes as stored, so he is counted among the raw view's.
+	 * One of several names, and this one is outside: another may be inside, or was when somebody opened the file there.
+	 * Who comes by this name sees the bytes as stored, so he is counted among the raw view's.
 	 */
-	if (where == TK_OUTSIDE && inode->i_nlink > 1 && (inode->i_mode & S_IFMT) == S_IFREG)
+	if (where == TK_OUTSIDE && (inode->i_mode & S_IFMT) == S_IFREG &&
+	    (inode->i_nlink > 1 || tk_is_moving_or_kept(&a.inode)))
 		return tk_answer(tk_register(&a, TK_VIEW_RAW, false));
 	if (where == TK_OUTSIDE)
 		return 0;

@@ -155,20 +155,20 @@ static __always_inline __u32 tk_view_holds(const struct tk_inode *inode, const s
 	return !description && state == TK_SEALED && adopting ? 0 : TK_IN_TRANSITION;
 }
 
-/* Does anybody see this file as plaintext, or is it on its way? */
-static __always_inline bool tk_is_unsealed(const struct tk_inode *inode)
+/* Is this file more than its bytes: plaintext, on its way, or kept? */
+static __always_inline bool tk_is_moving_or_kept(const struct tk_inode *inode)
 {
 	struct tk_bucket *bucket = tk_bucket(inode);
 	struct tk_open_file *file;
-	bool unsealed = true;
+	bool is = true;
 
 	if (!bucket)
 		return true;
 	bpf_spin_lock(&bucket->lock);
 	file = tk_find(bucket, inode);
-	unsealed = file && (!tk_is_raw(file->state, false) || file->plain);
+	is = file && (file->state != TK_SEALED || file->plain);
 	bpf_spin_unlock(&bucket->lock);
-	return unsealed;
+	return is;
 }
 
 /*
@@ -196,6 +196,9 @@ static __always_inline int tk_set_state(const struct tk_inode *inode, __u32 stat
 
 	if (!bucket)
 		return -ENOMEM;
+	/* The hooks leave at once there, so nothing would keep others from writing it. */
+	if (state == TK_KEPT && !tk_device_guarded(inode->dev))
+		return -ENODEV;
 	bpf_spin_lock(&bucket->lock);
 	file = state == TK_SEALED ? tk_find(bucket, inode) : tk_find_or_make(bucket, inode);
 	if (!file)

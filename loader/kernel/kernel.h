@@ -19,8 +19,6 @@
 #define TK_BPFFS_DIR "/sys/fs/bpf/takakrypt"
 /* Where the loader leaves the policy's text for the agent; root alone may look. */
 #define TK_RUN_DIR "/run/takakrypt"
-/* Its mtime: when the programs were last taken out of the kernel.  Its directory ends with the boot. */
-#define TK_UNGUARDED TK_RUN_DIR "/unguarded"
 #define TK_POLICY_FILE TK_RUN_DIR "/policy.json"
 /* The same before it is known to be in force: with the generation's number, so that none is taken for another. */
 #define TK_POLICY_STAGED TK_POLICY_FILE ".%u"
@@ -132,7 +130,7 @@ int tk_kernel_take_open(struct tk_kernel *kernel, uint32_t tid, struct tk_pendin
  *   TK_UNSEALING  -EBUSY while raw descriptions are open; sets written to 0
  *   TK_SEALING    -EBUSY while plaintext descriptions are open, openers that wait for the agent included
  *   TK_OPEN, TK_OPEN_READ  always
- *   TK_KEPT       -ENOSPC where too many files are remembered already
+ *   TK_KEPT       -ENOSPC where too many files are remembered already; -ENODEV where no guard point is any more
  *   TK_SEALED     always; the entry is forgotten when no description is left
  * It survives the agent: after a restart tk_kernel_state() still answers.
  */
