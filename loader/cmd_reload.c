@@ -34,7 +34,8 @@ static const char help[] =
 	"\n"
 	"OPTIONS\n"
 	"    --force     reload all the same: files still open there stay plaintext, which\n"
-	"                nothing guards, until they are closed\n"
+	"                nothing guards, until they are closed; where a filesystem has become\n"
+	"                read-only, records of sealed files stay in the journal\n"
 	"    -h, --help  this text\n"
 	"\n" TK_HELP_EXIT_CODES
 	"\n"
@@ -149,24 +150,28 @@ static int withdraw(struct tk_kernel *kernel, const char *path, struct tk_places
 
 /*
  * A file that the new policy guards no more may be written at once, and no record may undo that.  The agent keeps
- * none from now on until it has the policy, or some seconds.
+ * none from now on, until it has the new policy and *ret_hold is closed.
  */
-static int release(struct tk_kernel *kernel, const char *path)
+static int release(struct tk_kernel *kernel, const char *path, bool force, FILE **ret_hold)
 {
 	char error[512] = "";
-	int err = tk_client_tell(NULL, "release", error, sizeof(error));
+	int err = tk_client_hold(NULL, "release", ret_hold, error, sizeof(error));
 
-	if ((err == -ENOENT || err == -ECONNREFUSED) && tk_kernel_any_kept(kernel))
+	if ((err == -ENOENT || err == -ECONNREFUSED) && !tk_kernel_any_kept(kernel))
+		return TK_EXIT_DONE;
+	if (!err || force)
+		return TK_EXIT_DONE;
+	if (err == -ENOENT || err == -ECONNREFUSED)
 		return tk_fail("reload", path, "no agent runs, and the one before has left records of sealed files in the journal",
 			       "start it with `takakrypt-bpf agent`, then reload");
-	if (err && err != -ENOENT && err != -ECONNREFUSED)
-		return tk_fail("reload", path, *error ? error : strerror(-err), "the former policy stays in force");
-	return TK_EXIT_DONE;
+	return tk_fail("reload", path, *error ? error : strerror(-err),
+		       "the former policy stays in force; --force reloads all the same");
 }
 
 static int swap(struct tk_kernel *kernel, const char *path, bool force)
 {
 	struct tk_prepared prepared = {};
+	_cleanup_fclose_ FILE *hold = NULL;
 	struct tk_why why = {};
 	struct tk_control now;
 	int err, code = tk_prepare("reload", path, &prepared);
@@ -184,7 +189,7 @@ static int swap(struct tk_kernel *kernel, const char *path, bool force)
 		err = tk_policy_stage(path, now.generation + 1);
 	if (err)
 		code = tk_fail_err("reload: store", path, err);
-	else if ((code = release(kernel, path)) != TK_EXIT_DONE)
+	else if ((code = release(kernel, path, force, &hold)) != TK_EXIT_DONE)
 		; /* told */
 	else if (tk_kernel_install(kernel, prepared.compiled, prepared.resolved, prepared.places, &why))
 		code = tk_fail("reload", path, why.text, "the former policy stays in force");

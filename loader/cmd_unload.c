@@ -17,6 +17,7 @@
 #include "loader/options.h"
 #include "loader/prepare.h"
 #include "loader/shields.h"
+#include "loader/trees/unfinished.h"
 #include "loader/util.h"
 
 static const char help[] =
@@ -34,7 +35,8 @@ static const char help[] =
 	"\n"
 	"OPTIONS\n"
 	"    --force     unload all the same: files still open stay plaintext on the disk\n"
-	"                until the policy is loaded again, which seals them\n"
+	"                until the policy is loaded again, which seals them; what is done\n"
+	"                to files until then counts more than what the journal has of them\n"
 	"    -h, --help  this text\n"
 	"\n" TK_HELP_EXIT_CODES;
 
@@ -58,30 +60,20 @@ static int open_files(uint64_t *ret_open)
 		return err;
 	files = cJSON_GetObjectItemCaseSensitive(answer, "files");
 	/* Kept ones are sealed, and come and go: release() sees to them. */
-	*ret_open = cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(files, "records")) -
-		    cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(files, "kept"));
+	*ret_open = cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(files, "unsealed"));
 	return 0;
 }
 
-/* Soon anybody may write the files: no record may undo that.  The agent keeps none from now on. */
-static int release(bool force)
+/* Soon anybody may write the files: no record may undo that.  The agent keeps none until *ret_hold is closed. */
+static int release(bool force, FILE **ret_hold)
 {
-	char error[256] = "";
-	int err = tk_client_tell(NULL, "release", error, sizeof(error));
+	char error[512] = "";
+	int err = tk_client_hold(NULL, "release", ret_hold, error, sizeof(error));
 
 	if (!err || force)
 		return TK_EXIT_DONE;
 	return tk_fail("unload", "the policy", *error ? error : strerror(-err),
-		       "see `takakrypt-bpf status`; --force leaves them to the next agent");
-}
-
-/* For the next agent: what was changed since then is not to be undone by what the last one left. */
-static void note_the_end(void)
-{
-	_cleanup_close_ int fd = open(TK_UNGUARDED, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-	if (fd < 0 || futimens(fd, NULL))
-		tk_fail_err("unload: note the time of", TK_UNGUARDED, -errno);
+		       "mend that, or --force leaves them to the next agent");
 }
 
 /* Without an agent: does the kernel hold a file that was never sealed again? */
@@ -127,6 +119,7 @@ static void remove_bind_mounts(void)
 static int stop_agent(bool force)
 {
 	char error[256] = "", why[96];
+	_cleanup_fclose_ FILE *hold = NULL;
 	uint64_t open = 0;
 	int err = open_files(&open);
 
@@ -145,12 +138,31 @@ static int stop_agent(bool force)
 		return tk_fail("unload", "the policy", why,
 			       "end the programs that use them (lsof +D), or --force leaves them plaintext");
 	}
-	if (release(force))
+	if (release(force, &hold))
 		return TK_EXIT_FAILED;
 	err = tk_client_stop(NULL, true, error, sizeof(error));
 	if (err)
 		return tk_fail("unload: stop", "the agent", *error ? error : strerror(-err), "see `takakrypt-bpf status`");
 	return TK_EXIT_DONE;
+}
+
+/* What is done to the files from now on counts more than records that were left. */
+static int leave_unguarded(void)
+{
+	struct tk_compiled *compiled = NULL;
+	struct tk_places *places = NULL;
+	int code = TK_EXIT_DONE, err = tk_shields_policy(TK_POLICY_FILE, &compiled, &places);
+
+	if (err == -ENOENT)
+		return TK_EXIT_DONE; /* half loaded: there never was an agent */
+	if (err)
+		return tk_fail_err("unload: find the guard points of", TK_POLICY_FILE, err);
+	for (size_t i = 0; i < places->count; i++)
+		if (tk_unfinished_unguard(&(char *){places->items[i].path}, 1))
+			code = TK_EXIT_FAILED;
+	tk_places_free(places);
+	tk_compiled_free(compiled);
+	return code;
 }
 
 /* After the last file was sealed, and when the agent, who has directories open, has ended. */
@@ -186,11 +198,11 @@ int cmd_unload(int argc, char **argv)
 		return tk_fail("unload", "the policy", "none is loaded", NULL);
 	if (stop_agent(force))
 		return TK_EXIT_FAILED;
-	note_the_end();
 	err = tk_kernel_unload();
 	if (err)
 		return tk_fail_err("unload: unpin", TK_BPFFS_DIR, err);
-	err = lower_shields();
+	err = force ? leave_unguarded() : TK_EXIT_DONE;
+	err |= lower_shields();
 	unlink(TK_POLICY_FILE);
 	printf("unloaded: nothing is guarded any more\n");
 	return err;

@@ -258,6 +258,7 @@ static void look_around(struct tk_agent *agent)
 		reload(agent);
 		tk_watchdog_alive(TK_DUTY_MAIN);
 	}
+	tk_files_retry(agent);
 	tk_log_print(agent);
 }
 

@@ -11,6 +11,7 @@
  *	turn.c		one turn of a file: serve its openers, seal it after the last
  *	contents.c	moves contents: unseal, seal, with put_back.c, bytes.c and attributes.c
  *	record.c	a file and its record, changed together
+ *	torn.c		what lies in a file that nobody has watched, before a record is put over it
  *	kept.c		sealed files whose record stays, so that their next open waits for no disk
  *	journal.c	the records that make these moves safe
  *	recover.c	completes or undoes what an earlier agent left; lost.c finds out what was deleted
@@ -103,6 +104,9 @@ struct tk_file {
 	unsigned int attempts;	   /* failed tries to seal, for the back-off */
 	bool settled_error;	   /* the failure was reported */
 	bool recovered;		   /* the record is an earlier agent's: nobody has read all of it since */
+	bool strange;		   /* so is it what lies in the file: torn.c looks before it is put back */
+	bool unguarded;		   /* with the administrator's consent: then the file's own content stays */
+	bool saved;		   /* as it was found */
 	bool doubtful;		   /* kept: whether its bytes reach the disk no flush will tell */
 	bool proved;		   /* kept: they have, as a flush of it alone has told */
 	unsigned int flush_errors; /* of the volume, before its bytes were written last */
@@ -187,17 +191,18 @@ struct tk_agent {
 		size_t count;
 		uint32_t round; /* of looking at all */
 		unsigned int coming; /* turns that may end with one more */
-		uint64_t not_before; /* tk_now_ms() from which files may be kept again */
 	} kept;
 	pthread_cond_t kept_work; /* records are to be released */
 	unsigned int workers, running, running_large;
 	bool halted;
 	uint64_t next_due;	  /* ms; not later than the earliest tk_file.due; 0: none */
 	struct tk_opener *parked; /* of a generation the agent does not know yet */
+	struct tk_opener *aside;  /* another file is kept under the number of theirs */
 
 	struct tk_sweep sweep;
 	struct tk_programs programs;
 	atomic_bool ready, stopping;
+	atomic_bool releasing; /* somebody is about to take guard points away: none is kept */
 	atomic_bool settling; /* somebody waits until all that is closed is durable without its record */
 	atomic_uint tids[TK_THREADS]; /* the agent's own threads */
 	atomic_uint tid_count;
@@ -293,6 +298,7 @@ bool tk_files_full(struct tk_agent *agent, const struct tk_inode *inode, int eve
 /* An event with the verdict that was left for it.  Takes over opener; answers now or later. */
 void tk_files_open(struct tk_agent *agent, struct tk_opener *opener);
 void tk_files_unpark(struct tk_agent *agent);
+void tk_files_retry(struct tk_agent *agent); /* those who wait for another file to be released */
 struct tk_file *tk_file_find(struct tk_agent *agent, const struct tk_inode *inode); /* under lock */
 /* An entry that is not in the table yet; fd is any description of the file. */
 int tk_file_make(struct tk_volume *volume, const struct tk_inode *inode, int fd, struct tk_file **ret_file);
@@ -312,7 +318,6 @@ int tk_files_plain(struct tk_agent *agent, struct tk_volume *volume, const struc
 		   const struct tk_inode *inode, int fd);
 void tk_files_truncate(struct tk_agent *agent, const struct tk_inode *inode, uint32_t guard, uint32_t view);
 size_t tk_files_unsettled(struct tk_agent *agent);
-void tk_files_let_go(struct tk_agent *agent);
 
 /* workers.c */
 int tk_workers_start(struct tk_agent *agent);
@@ -332,6 +337,7 @@ void tk_workers_halt(struct tk_agent *agent);
  * happens. */
 #define TK_TURN_LAST UINT64_MAX /* the file is sealed and nobody has it: it may leave the table */
 uint64_t tk_file_turn(struct tk_agent *agent, struct tk_file *file);
+void tk_files_let_go(struct tk_agent *agent); /* at the end of an unload */
 
 /* contents.c: each leaves state, record and kernel's state consistent, whatever it returns. */
 enum tk_contents {
@@ -346,10 +352,22 @@ bool tk_contents_same(int a, off_t a_offset, int b, off_t b_offset, uint64_t siz
 int tk_contents_copy(int in, off_t in_offset, int out, off_t out_offset, uint64_t size);
 int tk_contents_unseal(struct tk_agent *agent, struct tk_file *file, bool write);
 int tk_contents_seal(struct tk_agent *agent, struct tk_file *file);
-int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file, bool may_keep);
+enum tk_then {
+	TK_RELEASE, /* durable, and the record goes */
+	TK_KEEP,    /* the record stays if it may, and then nothing needs to be durable */
+	/* Likewise; but the disk may still have what the application has overwritten, which no record knows of. */
+	TK_FLUSH_AND_KEEP,
+};
+int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file, enum tk_then then);
 int tk_contents_check(struct tk_agent *agent, const struct tk_file *file);
 bool tk_contents_usable(struct tk_agent *agent, const struct tk_file *file); /* or nobody has its key now */
 int tk_contents_renew(struct tk_agent *agent, struct tk_file *file, bool flush);
+/*
+ * The payload, which is whole, is about to be put over what the file has.  0: nothing is lost by that, as a move has
+ * left it so, or it was saved in the journal.  1: it stays, durably, and it is the record that was set aside.
+ * -errno: neither, and the payload must not be put there.
+ */
+int tk_torn_yield(struct tk_agent *agent, struct tk_file *file, int fd);
 int tk_contents_writable(struct tk_agent *agent, struct tk_file *file);
 bool tk_nobody_has(int fd);
 /* Returns when who was resizing the file by its name is done.  path: O_PATH will do.  0 or -errno: that is not known. */
@@ -376,15 +394,21 @@ bool tk_kept_holds(struct tk_agent *agent, const struct tk_file *file);
  * error; each file's state says how far it came.
  */
 int tk_kept_release(struct tk_agent *agent, struct tk_file **files, size_t count, bool alone);
+/*
+ * All of the volume to the disk.  A failure is told only once, to whom it may concern: so it is counted, and
+ * nothing that was written before it was told of is taken for durable any more.
+ */
+int tk_volume_flush(struct tk_volume *volume);
 /* Before the record of a file without a name goes: that it has none is made durable. */
 int tk_kept_gone(const struct tk_file *file);
 /* Releases all of a volume but those that have a turn.  True when there were any. */
 bool tk_kept_give_way(struct tk_agent *agent, const struct tk_volume *volume);
 void tk_kept_list(struct tk_agent *agent, struct tk_file *file); /* under lock, after a turn */
 void tk_kept_unlist(struct tk_agent *agent, struct tk_file *file); /* under lock */
-/* For so many milliseconds none is kept any more; those that are go. */
-void tk_kept_pause(struct tk_agent *agent, uint64_t ms);
-bool tk_kept_any(struct tk_agent *agent);
+/* The reason for letting none be kept any more has just come. */
+void tk_kept_hurry(struct tk_agent *agent);
+/* 0: none is kept.  -EAGAIN: those that are go.  -EROFS: they cannot, for a reason in ret_why. */
+int tk_kept_left(struct tk_agent *agent, char *ret_why, size_t size);
 void *tk_kept_thread(void *agent);
 
 /* recover.c, sweep.c */
@@ -403,6 +427,8 @@ uint64_t tk_sweep_done(struct tk_agent *agent);
 void tk_report(struct tk_agent *agent, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A record that tk_record_aside() has renamed, and what of its file. */
 void tk_report_aside(struct tk_agent *agent, const struct tk_volume *volume, const char *record, const char *file);
+/* What tk_draft_found() has kept, and of which file. */
+void tk_report_found(struct tk_agent *agent, const struct tk_volume *volume, const char *found, const char *file);
 void tk_log_print(struct tk_agent *agent);
 void tk_line_add(struct tk_agent *agent, char *line);
 void tk_file_name(const struct tk_file *file, char *ret_name, size_t size);

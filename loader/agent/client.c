@@ -52,26 +52,34 @@ int tk_client_send(FILE *stream, const cJSON *request)
 	return 0;
 }
 
-int tk_client_ask(const char *path, const cJSON *request, cJSON **ret_answer)
+/* On a connection that stays. */
+static int ask(FILE *stream, const cJSON *request, cJSON **ret_answer)
 {
 	TK_AUTO_TEXT line = NULL;
 	size_t size = 0;
 	cJSON *answer = NULL;
+	int err = tk_client_send(stream, request);
+
+	if (err)
+		return err;
+	if (getline(&line, &size, stream) > 0)
+		answer = cJSON_Parse(line);
+	if (!answer)
+		return -EPROTO;
+	*ret_answer = answer;
+	return 0;
+}
+
+int tk_client_ask(const char *path, const cJSON *request, cJSON **ret_answer)
+{
 	FILE *stream;
 	int err = tk_client_connect(path, &stream);
 
 	if (err)
 		return err;
-	err = tk_client_send(stream, request);
-	if (!err && getline(&line, &size, stream) > 0)
-		answer = cJSON_Parse(line);
+	err = ask(stream, request, ret_answer);
 	fclose(stream);
-	if (err)
-		return err;
-	if (!answer)
-		return -EPROTO;
-	*ret_answer = answer;
-	return 0;
+	return err;
 }
 
 static int check(cJSON *answer, char *ret_error, size_t size)
@@ -84,18 +92,35 @@ static int check(cJSON *answer, char *ret_error, size_t size)
 	return ok ? 0 : -EIO;
 }
 
-int tk_client_tell(const char *path, const char *verb, char *ret_error, size_t size)
+int tk_client_hold(const char *path, const char *verb, FILE **ret_stream, char *ret_error, size_t size)
 {
 	cJSON *request = cJSON_CreateObject(), *answer = NULL;
+	FILE *stream = NULL;
 	int err = -ENOMEM;
 
 	*ret_error = '\0';
 	if (request && cJSON_AddStringToObject(request, "verb", verb))
-		err = tk_client_ask(path, request, &answer);
+		err = tk_client_connect(path, &stream);
+	if (!err)
+		err = ask(stream, request, &answer);
 	if (!err)
 		err = check(answer, ret_error, size);
 	cJSON_Delete(request);
 	cJSON_Delete(answer);
+	if (!err)
+		*ret_stream = stream;
+	else if (stream)
+		fclose(stream);
+	return err;
+}
+
+int tk_client_tell(const char *path, const char *verb, char *ret_error, size_t size)
+{
+	FILE *stream;
+	int err = tk_client_hold(path, verb, &stream, ret_error, size);
+
+	if (!err)
+		fclose(stream);
 	return err;
 }
 

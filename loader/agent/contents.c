@@ -123,7 +123,7 @@ static int show_plaintext(struct tk_agent *agent, struct tk_file *file, int fd, 
 		return 0;
 	make_payload_the_truth(file);
 	file->state = TK_SEALING;
-	undo = tk_contents_put_back(agent, file, false);
+	undo = tk_contents_put_back(agent, file, TK_RELEASE);
 	if (undo)
 		tk_report(agent, "putting back the ciphertext failed and will be tried again: %s",
 			  tk_strerror(undo));
@@ -220,7 +220,7 @@ int tk_contents_unseal(struct tk_agent *agent, struct tk_file *file, bool write)
 	if (file->has_record && file->record.payload_size) { /* the only durable copy: not to be removed */
 		make_payload_the_truth(file);
 		file->state = TK_SEALING;
-		tk_contents_put_back(agent, file, false);
+		tk_contents_put_back(agent, file, TK_RELEASE);
 	}
 	/* Untouched, with a record that nothing depends on. */
 	if (file->state == TK_UNSEALING && tk_file_sealed(agent, file))
@@ -263,7 +263,7 @@ static int seal_unwritten(struct tk_agent *agent, struct tk_file *file, const st
 {
 	make_payload_the_truth(file);
 	file->record.atime = st->st_atim;
-	return tk_contents_put_back(agent, file, true);
+	return tk_contents_put_back(agent, file, TK_KEEP);
 }
 
 /* Encrypts into a new record, which takes the place of the old one in the instant it is whole and durable. */
@@ -312,7 +312,7 @@ static int seal_written(struct tk_agent *agent, struct tk_file *file, int *fd, c
 	if (err)
 		return err;
 	take_times(file, &file->record);
-	return tk_contents_put_back(agent, file, true);
+	return tk_contents_put_back(agent, file, TK_FLUSH_AND_KEEP);
 }
 
 /* True when the file must not be encrypted: it is TAKA already (copied in, say), of a key that is known. */

@@ -22,7 +22,7 @@
 #define REQUEST_MAX 4096
 #define BACKLOG_MAX (4 << 20) /* bytes a reader may lag behind before it is cut off */
 #define LOOK_MS 50	      /* how often a waiting settle is looked at */
-#define RELEASE_MS 10000      /* how long a reload waits, and then has until the policy is in force */
+#define RELEASE_MS 10000      /* how long `release` waits for records that do not go */
 
 enum waiting_for {
 	NOTHING,
@@ -42,6 +42,7 @@ struct client {
 	size_t out_length, out_sent;
 	enum waiting_for waiting;
 	bool closing; /* after what is still to be sent */
+	bool holds;   /* as long as it is connected no file is kept */
 	uint64_t sweep, deadline, reload, next_line;
 	cJSON *guards; /* to be withdrawn */
 };
@@ -177,7 +178,9 @@ static void handle(struct tk_agent *agent, struct client *client, const char *li
 	} else if (!strcmp(verb, "release")) {
 		client->deadline = tk_now_ms() + RELEASE_MS;
 		client->waiting = RELEASED;
-		tk_kept_pause(agent, 2 * RELEASE_MS);
+		client->holds = true;
+		atomic_store(&agent->releasing, true);
+		tk_kept_hurry(agent);
 	} else if (!strcmp(verb, "reload")) {
 		client->reload = atomic_load(&agent->reloads) + 1;
 		client->waiting = RELOADED;
@@ -231,11 +234,11 @@ static void receive(struct tk_agent *agent, struct client *client)
 
 static void look_settled(struct tk_agent *agent, struct client *client)
 {
-	char text[96];
+	char text[512];
 	size_t left;
 
 	if (tk_sweep_done(agent) >= client->sweep && !tk_files_unsettled(agent)) {
-		answer(client, NULL);
+		answer(client, tk_kept_left(agent, text, sizeof(text)) == -EROFS ? text : NULL);
 		client->waiting = NOTHING;
 		return;
 	}
@@ -269,11 +272,12 @@ static void look_withdrawn(struct tk_agent *agent, struct client *client)
 
 static void look_released(struct tk_agent *agent, struct client *client)
 {
-	bool any = tk_kept_any(agent);
+	char why[512] = "records of sealed files cannot leave the journal; see `takakrypt-bpf status`";
+	int err = tk_kept_left(agent, why, sizeof(why));
 
-	if (any && tk_now_ms() < client->deadline)
+	if (err == -EAGAIN && tk_now_ms() < client->deadline)
 		return;
-	answer(client, any ? "records of sealed files cannot leave the journal" : NULL);
+	answer(client, err ? why : NULL);
 	client->waiting = NOTHING;
 }
 
@@ -360,7 +364,7 @@ static void accept_client(int listener, struct client *clients)
 /* Fills the poll set; returns how long to wait. */
 static int prepare(struct tk_agent *agent, int listener, struct client *clients, struct pollfd *set)
 {
-	bool settling = false, looking = false;
+	bool settling = false, looking = false, releasing = false;
 
 	set[0] = (struct pollfd){.fd = listener, .events = POLLIN};
 	set[1] = (struct pollfd){.fd = agent->told, .events = POLLIN};
@@ -372,8 +376,10 @@ static int prepare(struct tk_agent *agent, int listener, struct client *clients,
 			settling = true;
 		if (clients[i].fd >= 0 && (clients[i].waiting == RELEASED || clients[i].waiting == WITHDRAWN))
 			looking = true;
+		releasing = releasing || (clients[i].fd >= 0 && clients[i].holds);
 	}
 	atomic_store(&agent->settling, settling);
+	atomic_store(&agent->releasing, releasing);
 	return settling || looking ? LOOK_MS : -1;
 }
 

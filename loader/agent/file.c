@@ -21,6 +21,7 @@
  * control socket.
  */
 #define RESERVED_DESCRIPTORS 320
+#define RELEASE_PATIENCE_MS 5000 /* how long an opener waits for another file's record to go */
 
 static size_t chain(const struct tk_inode *inode)
 {
@@ -117,12 +118,24 @@ void tk_file_drop(struct tk_agent *agent, struct tk_file *file)
 		at = &(*at)->hash_next;
 	*at = file->hash_next;
 	agent->file_count--;
+	if (agent->aside)
+		tk_wake(agent->wake);
 	tk_file_free(file);
+}
+
+/* Under lock.  False: it is more than kept. */
+static bool want_released(struct tk_agent *agent, struct tk_file *file)
+{
+	if (file->listed) {
+		file->release_wanted = true;
+		pthread_cond_signal(&agent->kept_work);
+	}
+	return file->listed;
 }
 
 /*
  * The entry of a file, made when there is none.  Returns with the lock held.  -EBUSY: another file answers to
- * the same number; snapshots on btrfs do (KERNEL.md 24).
+ * the same number; snapshots on btrfs do (KERNEL.md 24).  -EAGAIN: not for long, as it is only kept.
  */
 static int get_locked(struct tk_agent *agent, struct tk_volume *volume, const struct tk_recipe *recipe,
 		      const struct tk_inode *inode, int fd, struct tk_file **ret_file)
@@ -149,8 +162,8 @@ static int get_locked(struct tk_agent *agent, struct tk_volume *volume, const st
 		}
 	}
 	if (!tk_handle_same(&file->handle, &handle)) {
+		err = want_released(agent, file) ? -EAGAIN : -EBUSY;
 		pthread_mutex_unlock(&agent->lock);
-		err = -EBUSY;
 	} else {
 		/* While the worker reads it a new one waits: who has brought it is served by it, in the next turn. */
 		file->renewed = file->running;
@@ -193,6 +206,41 @@ static void park(struct tk_agent *agent, struct tk_opener *opener)
 		agent->parked = opener;
 	}
 	/* The loader will say so in a moment; if it does not, the next tick follows. */
+}
+
+/* Another file is kept under this one's number: until that has been released. */
+static bool wait_aside(struct tk_agent *agent, struct tk_opener *opener)
+{
+	TK_HOLD(&agent->lock);
+
+	if (!opener->deadline)
+		opener->deadline = tk_now_ms() + RELEASE_PATIENCE_MS;
+	if (tk_now_ms() >= opener->deadline)
+		return false;
+	opener->next = agent->aside;
+	agent->aside = opener;
+	return true;
+}
+
+static struct tk_opener *take_all(struct tk_agent *agent, struct tk_opener **list)
+{
+	TK_HOLD(&agent->lock);
+	struct tk_opener *all = *list;
+
+	*list = NULL;
+	return all;
+}
+
+void tk_files_retry(struct tk_agent *agent)
+{
+	struct tk_opener *aside = take_all(agent, &agent->aside);
+
+	while (aside) {
+		struct tk_opener *opener = aside;
+
+		aside = opener->next;
+		tk_files_open(agent, opener);
+	}
 }
 
 /*
@@ -239,11 +287,14 @@ void tk_files_open(struct tk_agent *agent, struct tk_opener *opener)
 		return;
 	}
 	err = get_locked(agent, volume, &recipe, &pending->inode, opener->event, &file);
+	if (err == -EAGAIN && wait_aside(agent, opener))
+		return;
 	if (err) {
 		tk_event_answer(agent, opener->event, err);
 		free(opener);
 		return;
 	}
+	opener->deadline = 0;
 	file->generation = pending->generation;
 	at_once = open_already(file, opener);
 	if (!at_once) {
@@ -265,13 +316,8 @@ void tk_files_open(struct tk_agent *agent, struct tk_opener *opener)
  * again. */
 void tk_files_unpark(struct tk_agent *agent)
 {
-	struct tk_opener *parked;
+	struct tk_opener *parked = take_all(agent, &agent->parked);
 
-	{
-		TK_HOLD(&agent->lock);
-		parked = agent->parked;
-		agent->parked = NULL;
-	}
 	while (parked) {
 		struct tk_opener *opener = parked;
 
@@ -376,7 +422,7 @@ static int get_by_notice(struct tk_agent *agent, const struct tk_inode *inode, u
 	return fd < 0 ? fd : get_locked(agent, volume, &recipe, inode, fd, ret_file);
 }
 
-/* Somebody may truncate this file by its name, and was refused because it is sealed, or, in the raw view, kept. */
+/* Somebody may truncate this file by its name and was refused because it is sealed; or write it as it is kept. */
 void tk_files_truncate(struct tk_agent *agent, const struct tk_inode *inode, uint32_t guard, uint32_t view)
 {
 	struct tk_file *file;
@@ -384,9 +430,8 @@ void tk_files_truncate(struct tk_agent *agent, const struct tk_inode *inode, uin
 	if (view == TK_VIEW_RAW) {
 		TK_HOLD(&agent->lock);
 		file = tk_file_find(agent, inode);
-		if (file && file->listed)
-			file->release_wanted = true;
-		pthread_cond_signal(&agent->kept_work);
+		if (file)
+			want_released(agent, file);
 		return;
 	}
 	if (get_by_notice(agent, inode, guard, &file))
@@ -439,19 +484,4 @@ size_t tk_files_unsettled(struct tk_agent *agent)
 	}
 	free(inodes);
 	return unsettled;
-}
-
-/*
- * Nobody will watch the files that are still open: from now on what is written to them counts, or the next
- * recovery would undo it.  When no worker runs any more.
- */
-void tk_files_let_go(struct tk_agent *agent)
-{
-	for (size_t i = 0; i < TK_TABLE_SIZE; i++)
-		for (struct tk_file *file = agent->table[i]; file; file = file->hash_next) {
-			if (file->state == TK_KEPT && tk_kept_release(agent, &file, 1, true))
-				tk_report(agent, "a record of a sealed file cannot leave the journal: what is written to the file now will be lost");
-			if (file->state == TK_OPEN && !file->writable && tk_contents_writable(agent, file))
-				tk_report(agent, "a file that is still open cannot be let go: what is written to it now will be lost");
-		}
 }

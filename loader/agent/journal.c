@@ -29,6 +29,8 @@
 #define SLOT 2048
 #define MAGIC "TKRECRD1"
 #define ASIDE "aside-"
+#define FOUND "found-"
+#define UNGUARDED ".unguarded" /* counts for no record, as of anything with such a name */
 
 struct slot {
 	char magic[8];
@@ -316,20 +318,72 @@ bool tk_record_is_aside(const char *name)
 	return !strncmp(name, ASIDE, strlen(ASIDE));
 }
 
-int tk_record_aside(struct tk_volume *volume, const struct tk_record *record, char *ret_name)
+bool tk_record_is_found(const char *name)
+{
+	return !strncmp(name, FOUND, strlen(FOUND));
+}
+
+/* The same file may have had this before. */
+static int name_for_people(int vault, const char *from, const char *what, const struct tk_record *record,
+			   char *ret_name)
 {
 	char name[TK_RECORD_NAME];
 
-	for (unsigned int i = 0; i < 1000; i++) { /* the same file may have had this before */
-		snprintf(name, sizeof(name), ASIDE "%.34s-%u", record->name, i);
-		if (!renameat2(volume->vault, record->name, volume->vault, name, RENAME_NOREPLACE)) {
+	for (unsigned int i = 0; i < 1000; i++) {
+		snprintf(name, sizeof(name), "%s%.34s-%u", what, record->name, i);
+		if (!renameat2(vault, from, vault, name, RENAME_NOREPLACE)) {
 			memcpy(ret_name, name, sizeof(name));
-			return fsync(volume->vault) ? -errno : 0;
+			return 0;
 		}
 		if (errno != EEXIST)
 			return -errno;
 	}
 	return -EEXIST;
+}
+
+int tk_record_aside(struct tk_volume *volume, const struct tk_record *record, char *ret_name)
+{
+	int err = name_for_people(volume->vault, record->name, ASIDE, record, ret_name);
+
+	if (!err)
+		atomic_fetch_add(&volume->set_aside, 1);
+	return err;
+}
+
+int tk_draft_found(struct tk_draft *draft, const struct tk_record *record, char *ret_name)
+{
+	int err = fsync(draft->fd) ? -errno
+				   : name_for_people(draft->volume->vault, draft->name, FOUND, record, ret_name);
+
+	if (err)
+		return err;
+	tk_fd_close(&draft->fd);
+	atomic_fetch_add(&draft->volume->set_aside, 1);
+	return fsync(draft->volume->vault) ? -errno : 0;
+}
+
+bool tk_vault_was_unguarded(const struct tk_volume *volume)
+{
+	return !faccessat(volume->vault, UNGUARDED, F_OK, 0);
+}
+
+int tk_vault_guarded_again(const struct tk_volume *volume)
+{
+	if (unlinkat(volume->vault, UNGUARDED, 0))
+		return errno == ENOENT ? 0 : -errno;
+	return fsync(volume->vault) ? -errno : 0;
+}
+
+int tk_vault_unguard(const char *point)
+{
+	TK_AUTO_FD at = open(point, O_PATH | O_CLOEXEC);
+	TK_AUTO_FD vault = at < 0 ? -errno : vault_in(at);
+	TK_AUTO_FD fd = -1;
+
+	if (vault < 0)
+		return vault;
+	fd = openat(vault, UNGUARDED, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return fd < 0 || fsync(fd) || fsync(vault) ? -errno : 0;
 }
 
 /* ---------------------------------------------------------------- reading them back */

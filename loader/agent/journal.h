@@ -49,6 +49,13 @@ struct tk_draft {
 int tk_vault_open(struct tk_volume *volume);
 /* How many records lie in the vault at a mount point; 0 when there is none. */
 int tk_vault_in_use(const char *point);
+/*
+ * The administrator has taken the guard away (`unload --force`), and knows it: what is in the files from then on
+ * counts more than the records that are still there.  The first is for a mount point and durable.
+ */
+int tk_vault_unguard(const char *point);
+bool tk_vault_was_unguarded(const struct tk_volume *volume);
+int tk_vault_guarded_again(const struct tk_volume *volume); /* durably */
 void tk_record_name(struct tk_record *record);
 int tk_draft_new(struct tk_volume *volume, struct tk_draft *ret_draft);
 /*
@@ -63,11 +70,14 @@ int tk_record_payload(const struct tk_volume *volume, const struct tk_record *re
 int tk_record_unlink(struct tk_volume *volume, const struct tk_record *record);
 int tk_record_remove(struct tk_volume *volume, const struct tk_record *record); /* and durably */
 /*
- * Out of recovery's way, for good and durably: what it holds is not for the agent to decide.  ret_name: of
- * TK_RECORD_NAME bytes, what it is called from now on.
+ * Out of recovery's way, for good (and durably, when the vault is synced): what it holds is not for the agent to
+ * decide.  ret_name: of TK_RECORD_NAME bytes, what it is called from now on.
  */
 int tk_record_aside(struct tk_volume *volume, const struct tk_record *record, char *ret_name);
 bool tk_record_is_aside(const char *name);
+/* Durably: what was found in the record's file, which the draft has as a TAKA file, and no record. */
+int tk_draft_found(struct tk_draft *draft, const struct tk_record *record, char *ret_name);
+bool tk_record_is_found(const char *name);
 /* Has the file just the payload's bytes?  1, 0; -errno when either cannot be read. */
 int tk_record_holds(const struct tk_volume *volume, const struct tk_record *record, int fd);
 /* -EBADMSG: not a whole record.  -ENODATA: one whose making was cut short and that never mattered. */

@@ -17,6 +17,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
@@ -63,6 +64,12 @@ static bool over(const struct tk_volume *volume, unsigned int times)
 	return volume->kept > most() * times || volume->kept_bytes > MOST_BYTES * times;
 }
 
+/* Under lock, so that who has just set one of these finds out with tk_kept_left() what came before. */
+static bool all_must_go(const struct tk_agent *agent)
+{
+	return atomic_load(&agent->stopping) || atomic_load(&agent->settling) || atomic_load(&agent->releasing);
+}
+
 static bool same_time(const struct timespec *a, const struct timespec *b)
 {
 	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
@@ -79,12 +86,11 @@ bool tk_kept_allowed(struct tk_agent *agent, struct tk_file *file)
 	if (!same_time(&record->mtime, &record->stored_mtime))
 		return false;
 	/* What was open before the policy in force may lie in no guard point of it. */
-	if (atomic_load(&agent->stopping) || atomic_load(&agent->settling) ||
-	    file->generation != agent->now.generation || cramped(file->volume))
+	if (file->generation != agent->now.generation || cramped(file->volume))
 		return false;
 	TK_HOLD(&agent->lock);
 	file->volume->cramped = false;
-	if (agent->halted || over(file->volume, 2) || agent->kept.not_before > tk_now_ms())
+	if (agent->halted || over(file->volume, 2) || all_must_go(agent))
 		return false;
 	agent->kept.coming += !file->coming;
 	file->coming = true;
@@ -118,11 +124,7 @@ bool tk_kept_holds(struct tk_agent *agent, const struct tk_file *file)
 
 /* ---------------------------------------------------------------- the record's end */
 
-/*
- * All of the volume to the disk.  A failure is told only once, to whom it may concern: so it is counted, and
- * nothing that was written before it was told of is taken for durable any more.
- */
-static int flush(struct tk_volume *volume)
+int tk_volume_flush(struct tk_volume *volume)
 {
 	int err;
 	TK_HOLD(&volume->flush_lock);
@@ -148,7 +150,7 @@ int tk_kept_gone(const struct tk_file *file)
 {
 	if (!file->has_record || file->record.state != TK_RESTORE || !file->record.payload_size)
 		return 0;
-	return flush(file->volume);
+	return tk_volume_flush(file->volume);
 }
 
 static bool is_doubtful(const struct tk_file *file)
@@ -156,55 +158,30 @@ static bool is_doubtful(const struct tk_file *file)
 	return file->doubtful || file->flush_errors != atomic_load(&file->volume->flush_errors);
 }
 
-/* Readers of the raw view are gone, or -EBUSY: its bytes are put there from the record, flushed and sealed. */
+/*
+ * It is not the payload any more, and the programs have let nobody write it: so it was a disk, or somebody where
+ * they do not look, and torn.c has a word in it.  -EBUSY: readers of the raw view are there.
+ */
 static int put_anew(struct tk_agent *agent, struct tk_file *file)
 {
 	int err = tk_file_set_state(agent, file, TK_UNSEALING);
 
-	file->doubtful = file->recovered = true;
-	return err ? err : tk_contents_put_back(agent, file, false);
-}
-
-/*
- * The programs let nobody write it, and somebody has: where they do not look, or it was a disk.  Neither the file
- * nor its record is given up.
- */
-static int set_aside(struct tk_agent *agent, struct tk_file *file)
-{
-	char name[192], record[TK_RECORD_NAME];
-	int err = tk_record_aside(file->volume, &file->record, record);
-
 	if (err)
 		return err;
-	file->has_record = false;
-	tk_file_name(file, name, sizeof(name));
-	tk_report_aside(agent, file->volume, record, name);
-	return 0;
-}
-
-static int holds(const struct tk_file *file)
-{
-	TK_AUTO_FD fd = tk_file_reopen(file, O_RDONLY);
-
-	return fd < 0 ? fd : tk_record_holds(file->volume, &file->record, fd);
+	file->doubtful = file->recovered = file->strange = true;
+	return tk_contents_put_back(agent, file, TK_RELEASE);
 }
 
 /* Before the flush: what that could tell nothing of.  alone: no flush follows. */
-static int prepare(struct tk_agent *agent, struct tk_file *file, bool alone)
+static int prepare(struct tk_agent *agent, struct tk_file *file, bool named, bool alone)
 {
-	bool touched = !untouched(file);
 	int err;
 
 	file->proved = false;
-	if (file->state != TK_KEPT || !file->has_record || !has_name(file) || (!alone && !is_doubtful(file)))
+	if (file->state != TK_KEPT || !file->has_record || !named || (!alone && !is_doubtful(file)))
 		return 0;
 	err = tk_contents_renew(agent, file, alone);
-	if (err != -EUCLEAN)
-		return err;
-	err = holds(file);
-	if (err > 0)
-		return -EIO; /* it could not be read a moment ago */
-	return touched && !err ? set_aside(agent, file) : put_anew(agent, file);
+	return err == -EUCLEAN ? put_anew(agent, file) : err;
 }
 
 /*
@@ -225,32 +202,34 @@ static int check_one(struct tk_file *file)
 	return 0;
 }
 
-static int release_one(struct tk_file *file)
+static int release_one(struct tk_file *file, bool named)
 {
 	int err;
 
 	if (file->state != TK_KEPT || !file->has_record)
 		return 0; /* all but the journal's flush was done before */
-	err = !file->proved && has_name(file) ? check_one(file) : 0;
+	err = !file->proved && named ? check_one(file) : 0;
 	return err ? err : tk_file_unlink(file);
 }
 
 int tk_kept_release(struct tk_agent *agent, struct tk_file **files, size_t count, bool alone)
 {
 	struct tk_volume *volume = count ? files[0]->volume : NULL;
-	bool nameless = false, dirty = false;
+	bool named[BATCH] = {}, nameless = false, dirty = false;
 	int errs[BATCH] = {}, first = 0, err = 0;
 
 	/* To write a file over itself needs room on some filesystems. */
 	alone = alone && count && !cramped(volume);
 	for (size_t i = 0; i < count; i++) {
-		nameless |= !has_name(files[i]);
-		errs[i] = prepare(agent, files[i], alone);
+		/* Asked once: that it has lost its name since, no flush has made durable. */
+		named[i] = has_name(files[i]);
+		nameless |= !named[i];
+		errs[i] = prepare(agent, files[i], named[i], alone);
 	}
 	if (count && (!alone || nameless))
-		err = flush(volume);
+		err = tk_volume_flush(volume);
 	for (size_t i = 0; i < count; i++) {
-		errs[i] = errs[i] ?: err ?: release_one(files[i]);
+		errs[i] = errs[i] ?: err ?: release_one(files[i], named[i]);
 		first = first ?: errs[i];
 		dirty |= files[i]->unsynced;
 	}
@@ -283,30 +262,29 @@ void tk_kept_unlist(struct tk_agent *agent, struct tk_file *file)
 	file->release_wanted = false;
 }
 
-static bool all_must_go(const struct tk_agent *agent)
-{
-	return atomic_load(&agent->stopping) || atomic_load(&agent->settling) ||
-	       agent->kept.not_before > tk_now_ms();
-}
-
-void tk_kept_pause(struct tk_agent *agent, uint64_t ms)
+void tk_kept_hurry(struct tk_agent *agent)
 {
 	TK_HOLD(&agent->lock);
 
-	agent->kept.not_before = tk_now_ms() + ms;
 	pthread_cond_signal(&agent->kept_work);
 }
 
-bool tk_kept_any(struct tk_agent *agent)
+int tk_kept_left(struct tk_agent *agent, char *ret_why, size_t size)
 {
+	const char *point = NULL;
 	TK_HOLD(&agent->lock);
 
 	if (agent->kept.coming)
-		return true;
-	for (const struct tk_file *file = agent->kept.oldest; file; file = file->kept_newer)
+		return -EAGAIN;
+	for (const struct tk_file *file = agent->kept.oldest; file; file = file->kept_newer) {
 		if (!atomic_load(&file->volume->read_only))
-			return true;
-	return false;
+			return -EAGAIN;
+		point = file->volume->point;
+	}
+	if (!point)
+		return 0;
+	snprintf(ret_why, size, "records of sealed files cannot leave the journal of %s, which is read-only", point);
+	return -EROFS;
 }
 
 void tk_kept_list(struct tk_agent *agent, struct tk_file *file)

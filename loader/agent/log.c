@@ -47,6 +47,15 @@ void tk_report_aside(struct tk_agent *agent, const struct tk_volume *volume, con
 		  volume->point, file, record);
 }
 
+void tk_report_found(struct tk_agent *agent, const struct tk_volume *volume, const char *found, const char *file)
+{
+	tk_report(agent,
+		  "%s: %s had bytes that no crash leaves (changed unguarded, or the disk's fault) and is as it was sealed "
+		  "again: they are kept as /.takakrypt/%s; after `unload`, `takakrypt-bpf decrypt` of a copy gives them: "
+		  "use them, or remove it",
+		  volume->point, file, found);
+}
+
 /* Prints what has not been printed; more than TK_FAILURES at once lose the oldest. */
 void tk_log_print(struct tk_agent *agent)
 {

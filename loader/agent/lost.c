@@ -75,7 +75,7 @@ static int remove_deleted(struct tk_agent *agent, struct tk_volume *volume, cons
 	int err;
 
 	if (lost->record.this_boot) {
-		err = syncfs(volume->vault) ? -errno : 0; /* or the file might come back, and no record */
+		err = tk_volume_flush(volume); /* or the file might come back, and no record */
 		err = err ? err : tk_record_remove(volume, &lost->record);
 	} else {
 		err = tk_record_aside(volume, &lost->record, name);

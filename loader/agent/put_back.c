@@ -25,8 +25,22 @@ static bool keep(struct tk_agent *agent, struct tk_file *file, int fd)
 		return false;
 	file->writable = false;
 	file->must_encrypt = false;
-	file->sync_failed = file->doubtful = file->recovered = false;
+	file->sync_failed = file->doubtful = file->recovered = file->strange = file->unguarded = file->saved = false;
 	return true;
+}
+
+/*
+ * The payload is there, and perhaps times that somebody has given the file since: the record knows nothing of them.
+ * A move that was cut short before its last step has left the time of its last write, as that of the last change, too.
+ */
+static void take_set_times(struct tk_file *file, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) || (st.st_mtim.tv_sec == st.st_ctim.tv_sec && st.st_mtim.tv_nsec == st.st_ctim.tv_nsec))
+		return;
+	file->record.atime = st.st_atim;
+	file->record.mtime = st.st_mtim;
 }
 
 /* Is the payload what was put there?  0; -TK_E_NO_KEY and the like when that cannot be told; else it is not. */
@@ -92,11 +106,11 @@ static int write_itself(struct tk_file *file, int fd, const struct stat *st)
 }
 
 /*
- * The file becomes the record's payload, durably, or, if it may, is kept.  Only in transition, with a record that
+ * The file becomes the record's payload, durably, or is kept.  Only in transition, with a record that
  * says RESTORE.  On failure the file stays in transition, nobody is let in, nothing is lost, and this may be called
  * again.
  */
-int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file, bool may_keep)
+int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file, enum tk_then then)
 {
 	TK_AUTO_FD fd = -1;
 	int err, there;
@@ -120,13 +134,24 @@ int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file, bool may_
 	/* One that lay there for long may be spoiled, and then what the file has is all there is. */
 	if (there <= 0 && (there || file->recovered) && !tk_contents_usable(agent, file))
 		return there ?: -EUCLEAN;
+	if (there > 0 && file->strange)
+		take_set_times(file, fd);
+	err = !there && file->strange ? tk_torn_yield(agent, file, fd) : 0;
+	if (err < 0)
+		return err;
+	if (err) {
+		tk_fd_close(&fd);
+		return tk_file_sealed(agent, file);
+	}
 	err = write_payload(agent, file, fd, there > 0);
-	if (!err && may_keep && keep(agent, file, fd))
+	if (!err && then == TK_KEEP && keep(agent, file, fd))
 		return 0;
 	if (!err && fsync(fd))
 		err = -errno;
 	if (err)
 		return err;
+	if (then == TK_FLUSH_AND_KEEP && keep(agent, file, fd))
+		return 0;
 	tk_fd_close(&fd);
 	return tk_file_sealed(agent, file);
 }

@@ -7,8 +7,7 @@
  *	record		kernel says	then
  *	RESTORE		OPEN		the agent was killed, readers go on: adopted as it is
  *	RESTORE		KEPT		the file is the payload: nothing is put back, the record is released
- *	RESTORE		anything else	the payload is put back
- *	RESTORE, of a file that was changed unguarded	set aside, durably: never applied
+ *	RESTORE		anything else	the payload is put back; torn.c looks first at what that would undo
  *	WRITABLE	OPEN		adopted; sealed after the last close
  *	WRITABLE	anything else	the file's own content is the truth: adopted if somebody has it
  *					open, else sealed
@@ -42,7 +41,7 @@ static int name_anew(struct tk_volume *volume, struct tk_record *record, const s
 }
 
 /* A file of the table that begins in the middle.  Its first turn goes on from there.  holds: the payload. */
-static void begin(struct tk_agent *agent, struct tk_file *file, bool holds)
+static void begin(struct tk_agent *agent, struct tk_file *file, bool holds, bool unguarded)
 {
 	enum tk_file_state state = TK_SEALED;
 	bool is_open;
@@ -50,6 +49,9 @@ static void begin(struct tk_agent *agent, struct tk_file *file, bool holds)
 	tk_kernel_state(agent->kernel, &file->inode, &state);
 	is_open = state == TK_OPEN || state == TK_OPEN_READ;
 	file->has_record = file->recovered = file->doubtful = true;
+	/* A file that the programs remember otherwise they have watched; a kept one is its payload, or something is wrong. */
+	file->strange = state == TK_SEALED || state == TK_KEPT;
+	file->unguarded = state == TK_SEALED && unguarded;
 	if (is_open || file->record.state == TK_WRITABLE) {
 		/* Only the entry of an open file remembers whether it was written to. */
 		file->must_encrypt = !is_open;
@@ -69,89 +71,8 @@ static void begin(struct tk_agent *agent, struct tk_file *file, bool holds)
 	tk_file_queue(agent, file);
 }
 
-static bool later(const struct timespec *a, const struct timespec *b)
-{
-	return a->tv_sec > b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec > b->tv_nsec);
-}
-
-/* The file was changed, and the record was not, since the programs were taken out of the kernel by force. */
-static bool changed_since_unload(const struct stat *file, const struct stat *record)
-{
-	struct stat end;
-
-	return !stat(TK_UNGUARDED, &end) && later(&end.st_mtim, &record->st_ctim) &&
-	       later(&file->st_ctim, &end.st_mtim);
-}
-
-/* The same since the machine was started. */
-static bool changed_since_boot(const struct stat *file, const struct stat *record)
-{
-	struct timespec now, up;
-	time_t boot;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	clock_gettime(CLOCK_BOOTTIME, &up);
-	boot = now.tv_sec - up.tv_sec;
-	return record->st_ctim.tv_sec < boot - 1 && file->st_ctim.tv_sec > boot + 1;
-}
-
-/* A move that was cut short may have left so much. */
-static bool begins_as_payload(const struct tk_volume *volume, const struct tk_record *record, int fd)
-{
-	TK_AUTO_FD payload = tk_record_payload(volume, record);
-
-	return payload >= 0 && tk_contents_same(fd, 0, payload, TK_PAYLOAD, TK_HEADER_V2_SIZE);
-}
-
-/*
- * Did somebody work on the file while nothing was guarded?  Then which of the two contents is right is not ours
- * to say.  1, 0; -errno: it cannot be told now.
- *	the payload's bytes		there is nothing to choose
- *	programs have watched it	no; but nobody can have written a kept file, so something else was
- *	whole, of another encryption	yes: the agent never leaves one beside a record
- *	changed while unguarded		yes
- */
-static int edited_unguarded(struct tk_agent *agent, const struct tk_volume *volume,
-			    const struct tk_record *record, const struct tk_inode *inode, int fd)
-{
-	enum tk_file_state state = TK_SEALED;
-	struct stat file, kept;
-	int err;
-
-	if (tk_kernel_state(agent->kernel, inode, &state) || (state != TK_SEALED && state != TK_KEPT))
-		return 0;
-	if (fstat(fd, &file) || fstatat(volume->vault, record->name, &kept, AT_SYMLINK_NOFOLLOW))
-		return -errno;
-	err = tk_record_holds(volume, record, fd);
-	if (err > 0 || !tk_contents_same(fd, 0, fd, 0, (uint64_t)file.st_size))
-		return 0; /* what cannot be read is better put back */
-	if (err < 0)
-		return err;
-	if (state == TK_KEPT || changed_since_boot(&file, &kept) || changed_since_unload(&file, &kept))
-		return 1;
-	err = tk_verify_fd(agent->keys, fd, 0, (uint64_t)file.st_size, NULL, NULL);
-	if (err == -TK_E_NO_KEY) /* but a header it has */
-		return !begins_as_payload(volume, record, fd);
-	return err == -ENOMEDIUM || err == -EKEYREJECTED || err == -ENOMEM ? err : !err;
-}
-
-/* The record holds what the file does not, and the file's own content stays. */
-static int set_aside(struct tk_agent *agent, struct tk_volume *volume, const struct tk_record *record,
-		     const struct tk_inode *inode)
-{
-	char name[TK_RECORD_NAME], file[160];
-	int err = tk_record_aside(volume, record, name);
-
-	if (err)
-		return err;
-	snprintf(file, sizeof(file), "inode %llu of guard point %s", (unsigned long long)inode->ino,
-		 record->recipe.guard);
-	tk_report_aside(agent, volume, name, file);
-	tk_kernel_set_state(agent->kernel, inode, TK_SEALED);
-	return 0;
-}
-
-static int recover_file(struct tk_agent *agent, struct tk_volume *volume, struct tk_record *record)
+static int recover_file(struct tk_agent *agent, struct tk_volume *volume, struct tk_record *record,
+			bool unguarded)
 {
 	TK_AUTO_FD fd = tk_handle_open(volume, &record->handle, O_RDONLY | O_NOATIME | O_NONBLOCK);
 	struct tk_inode inode;
@@ -169,10 +90,6 @@ static int recover_file(struct tk_agent *agent, struct tk_volume *volume, struct
 	if (fd < 0)
 		return fd;
 	err = tk_inode_in(volume, fd, &inode);
-	if (!err && record->state == TK_RESTORE && record->payload_size)
-		err = edited_unguarded(agent, volume, record, &inode, fd);
-	if (err > 0)
-		return set_aside(agent, volume, record, &inode);
 	if (!err)
 		err = name_anew(volume, record, &inode);
 	if (!err)
@@ -189,12 +106,12 @@ static int recover_file(struct tk_agent *agent, struct tk_volume *volume, struct
 	}
 	file->record = *record;
 	file->recipe = record->recipe;
-	begin(agent, file, tk_record_holds(volume, record, fd) > 0);
+	begin(agent, file, tk_record_holds(volume, record, fd) > 0, unguarded);
 	return 0;
 }
 
 /* 0, also for what is reported and kept for good; -errno: try the volume again later. */
-static int recover_name(struct tk_agent *agent, struct tk_volume *volume, const char *name)
+static int recover_name(struct tk_agent *agent, struct tk_volume *volume, const char *name, bool unguarded)
 {
 	char aside[TK_RECORD_NAME + sizeof(DAMAGED)];
 	struct tk_record record;
@@ -204,8 +121,9 @@ static int recover_name(struct tk_agent *agent, struct tk_volume *volume, const 
 		unlinkat(volume->vault, name, 0); /* never became a record: the file was not touched */
 		return 0;
 	}
-	if (tk_record_is_aside(name)) {
-		tk_report_aside(agent, volume, name, "a file");
+	if (tk_record_is_aside(name) || tk_record_is_found(name)) {
+		(tk_record_is_aside(name) ? tk_report_aside : tk_report_found)(agent, volume, name, "a file");
+		atomic_fetch_add(&volume->set_aside, 1);
 		return 0;
 	}
 	err = tk_record_read(volume, name, &record);
@@ -214,7 +132,7 @@ static int recover_name(struct tk_agent *agent, struct tk_volume *volume, const 
 		return 0;
 	}
 	if (!err)
-		err = recover_file(agent, volume, &record);
+		err = recover_file(agent, volume, &record, unguarded);
 	if (err == -ESTALE)
 		return tk_lost_add(volume, &record);
 	if (!err || err == -EEXIST) /* taken over already, by an earlier try */
@@ -294,20 +212,24 @@ int tk_recover(struct tk_agent *agent, struct tk_volume *volume)
 	char **names = NULL;
 	size_t count = 0;
 	int failed = 0, err = tk_vault_open(volume);
+	bool unguarded;
 
 	if (err)
 		return err == -EROFS ? 0 : err; /* there is none */
+	unguarded = tk_vault_was_unguarded(volume);
+	atomic_store(&volume->set_aside, 0);
 	/* A record that the agent before has just removed must not come back: its file may be written next. */
 	if (fsync(volume->vault))
 		return -errno;
 	err = list(volume, &names, &count);
 	for (size_t i = 0; i < count; i++) {
 		if (!err)
-			failed = recover_name(agent, volume, names[i]) ?: failed;
+			failed = recover_name(agent, volume, names[i], unguarded) ?: failed;
 		free(names[i]);
 	}
 	free(names);
-	if (!err)
-		tk_workers_drain(agent);
-	return err ? err : failed;
+	if (err)
+		return err;
+	tk_workers_drain(agent);
+	return failed || !unguarded ? failed : tk_vault_guarded_again(volume);
 }

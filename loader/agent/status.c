@@ -102,13 +102,14 @@ static void add_times(struct tk_agent *agent, cJSON *json)
 
 static void add_files(struct tk_agent *agent, cJSON *json)
 {
-	uint64_t open = 0, moving = 0, waiting = 0, raw = 0, records = 0, plain = 0;
+	uint64_t open = 0, moving = 0, waiting = 0, raw = 0, records = 0, plain = 0, unsealed = 0;
 	cJSON *files;
 	TK_HOLD(&agent->lock);
 
 	for (size_t i = 0; i < TK_TABLE_SIZE; i++)
 		for (const struct tk_file *file = agent->table[i]; file; file = file->hash_next) {
 			records += file->has_record;
+			unsealed += file->has_record && file->state != TK_KEPT;
 			if (file->running || file->queued) {
 				moving++;
 				continue;
@@ -127,6 +128,7 @@ static void add_files(struct tk_agent *agent, cJSON *json)
 	add_number(files, "plaintext_found", plain);
 	add_number(files, "kept", agent->kept.count);
 	add_number(files, "records", records);
+	add_number(files, "unsealed", unsealed);
 	add_number(json, "queue", agent->small.length + agent->large.length);
 	add_number(json, "workers", agent->workers);
 }

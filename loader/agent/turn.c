@@ -128,7 +128,7 @@ static int serve_raw(struct tk_agent *agent, struct tk_file *file, const struct 
 static int serve(struct tk_agent *agent, struct tk_file *file, struct tk_opener *opener)
 {
 	if (file->state == TK_SEALING) {
-		int err = tk_contents_put_back(agent, file, false);
+		int err = tk_contents_put_back(agent, file, TK_RELEASE);
 
 		if (err) {
 			complain(agent, file, "sealing cannot be finished", err);
@@ -201,7 +201,7 @@ static void begin_hold(struct tk_agent *agent, struct tk_file *file)
 static uint64_t try_seal(struct tk_agent *agent, struct tk_file *file)
 {
 	int err =
-		file->state == TK_SEALING ? tk_contents_put_back(agent, file, false) : tk_contents_seal(agent, file);
+		file->state == TK_SEALING ? tk_contents_put_back(agent, file, TK_RELEASE) : tk_contents_seal(agent, file);
 
 	if (no_room(err) && tk_kept_give_way(agent, file->volume))
 		return tk_now_ms();
@@ -309,4 +309,19 @@ uint64_t tk_file_turn(struct tk_agent *agent, struct tk_file *file)
 	default:
 		return try_seal(agent, file);
 	}
+}
+
+/*
+ * Nobody will watch the files that are still open: from now on what is written to them counts, or the next
+ * recovery would undo it.  When no worker runs any more.
+ */
+void tk_files_let_go(struct tk_agent *agent)
+{
+	for (size_t i = 0; i < TK_TABLE_SIZE; i++)
+		for (struct tk_file *file = agent->table[i]; file; file = file->hash_next) {
+			if (file->state == TK_KEPT && tk_kept_release(agent, &file, 1, true))
+				tk_report(agent, "a record of a sealed file cannot leave the journal, and is left to the next agent");
+			if (file->state == TK_OPEN && !file->writable && tk_contents_writable(agent, file))
+				tk_report(agent, "a file that is still open cannot be let go: its former content stays in the journal");
+		}
 }

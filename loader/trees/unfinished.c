@@ -30,7 +30,7 @@ static bool agent_runs(void)
 	return err == 0 || err == -EACCES || err == -EPERM;
 }
 
-/* A journal in this directory, with records? */
+/* Is there a journal in this directory, with records?  verb NULL: it is told that nothing guards the files any more. */
 static int look(const char *verb, const char *path, const char *dir)
 {
 	int records = tk_vault_in_use(dir);
@@ -38,6 +38,10 @@ static int look(const char *verb, const char *path, const char *dir)
 
 	if (records == 0)
 		return 0;
+	if (!verb) {
+		records = tk_vault_unguard(dir);
+		return records ? tk_fail_err("unload: note in the journal at", dir, records) : 0;
+	}
 	if (records < 0)
 		snprintf(why, sizeof(why),
 			 "whether the agent's journal at %.300s is empty cannot be found out (%s)", dir,
@@ -104,6 +108,11 @@ static int look_at_mounts(const char *verb, const char *path, const char *real,
 int tk_unfinished(const char *verb, char **paths, size_t n, bool crossing)
 {
 	return agent_runs() ? 0 : tk_unfinished_any(verb, paths, n, crossing);
+}
+
+int tk_unfinished_unguard(char **paths, size_t n)
+{
+	return tk_unfinished_any(NULL, paths, n, false);
 }
 
 int tk_unfinished_any(const char *verb, char **paths, size_t n, bool crossing)

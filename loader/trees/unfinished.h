@@ -17,5 +17,10 @@
 int tk_unfinished(const char *verb, char **paths, size_t n, bool crossing);
 /* The same even when an agent runs: whatever lies in a journal is unfinished. */
 int tk_unfinished_any(const char *verb, char **paths, size_t n, bool crossing);
+/*
+ * Where there are records all the same, and nothing guards these paths any more: tells the next agent so
+ * (tk_vault_unguard()).  0, or TK_EXIT_FAILED after printing.
+ */
+int tk_unfinished_unguard(char **paths, size_t n);
 
 #endif

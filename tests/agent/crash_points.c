@@ -8,8 +8,6 @@
  * half way first.  TK_FULL_AT=N makes the Nth step and all writes after it fail with
  * ENOSPC until the file named by TK_FULL_UNTIL exists.
  *
- * TK_UPTIME=S is how long ago the machine was booted, as the agent sees it, and
- * TK_RECORDS_AGE=S how much older than they are the records of the journal look.
  * TK_CORES=N is how many the machine has, TK_BOOT=FILE holds the identity of this boot.
  * What a test changes while the agent runs is in struct fake_shared; struct fake_fault there makes one step
  * fail, or all from one on, or the agent die at it.
@@ -23,7 +21,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -356,6 +356,31 @@ int __wrap_open_by_handle_at(int mount, struct file_handle *handle, int flags)
 	return -1;
 }
 
+/* Whoever has looked at the room there is, as who releases kept files does first, sees it once more with its name. */
+static thread_local bool seen, looked;
+
+int __real_fstatvfs64(int fd, struct statvfs *ret_st);
+int __wrap_fstatvfs64(int fd, struct statvfs *ret_st);
+int __wrap_fstatvfs64(int fd, struct statvfs *ret_st)
+{
+	looked = true;
+	seen = false;
+	return __real_fstatvfs64(fd, ret_st);
+}
+
+int __real_fstat64(int fd, struct stat *ret_st);
+int __wrap_fstat64(int fd, struct stat *ret_st);
+int __wrap_fstat64(int fd, struct stat *ret_st)
+{
+	int result = __real_fstat64(fd, ret_st);
+
+	if (!result && fake_shared && looked && fake_shared->vanishing == ret_st->st_ino) {
+		ret_st->st_nlink = seen ? 0 : ret_st->st_nlink;
+		seen = true;
+	}
+	return result;
+}
+
 /* Long enough for whatever does not wait for the answer to be sent. */
 ssize_t __real_send(int fd, const void *data, size_t size, int flags);
 ssize_t __wrap_send(int fd, const void *data, size_t size, int flags);
@@ -366,31 +391,10 @@ ssize_t __wrap_send(int fd, const void *data, size_t size, int flags)
 	return __real_send(fd, data, size, flags);
 }
 
-int __real_clock_gettime(clockid_t clock, struct timespec *ret_now);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_now);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_now)
-{
-	if (clock != CLOCK_BOOTTIME || !getenv("TK_UPTIME"))
-		return __real_clock_gettime(clock, ret_now);
-	*ret_now = (struct timespec){.tv_sec = (time_t)wanted("TK_UPTIME")};
-	return 0;
-}
-
 long __real_sysconf(int name);
 long __wrap_sysconf(int name);
 long __wrap_sysconf(int name)
 {
 	return name == _SC_NPROCESSORS_ONLN && getenv("TK_CORES") ? (long)wanted("TK_CORES")
 								  : __real_sysconf(name);
-}
-
-int __real_fstatat64(int dir, const char *name, struct stat *ret_st, int flags);
-int __wrap_fstatat64(int dir, const char *name, struct stat *ret_st, int flags);
-int __wrap_fstatat64(int dir, const char *name, struct stat *ret_st, int flags)
-{
-	int result = __real_fstatat64(dir, name, ret_st, flags);
-
-	if (flags == AT_SYMLINK_NOFOLLOW)
-		ret_st->st_ctim.tv_sec -= (time_t)wanted("TK_RECORDS_AGE");
-	return result;
 }

@@ -71,6 +71,7 @@ struct fake_shared {
 	_Atomic uint64_t unsyncable;		 /* number of the inode whose fsync fails with EIO */
 	_Atomic uint64_t unreadable;		 /* number of one that cannot be opened; by its handle: ESTALE */
 	_Atomic uint64_t stale;			 /* number of one that cannot be by its handle alone */
+	_Atomic uint64_t vanishing;		 /* number of one that has no name when that is asked again */
 	_Atomic uint32_t unflushed;		 /* so many syncfs fail with EIO */
 	_Atomic bool kill_openers;  /* each is killed, and gone, when the agent asks for its verdict */
 	_Atomic bool no_proc;	    /* what threads do cannot be found out by the agent: EMFILE */

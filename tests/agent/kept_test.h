@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* tests/agent/kept_test.h - what the tests of kept files share: kept_test.c makes them and uses them,
- * kept_trouble_test.c has what goes wrong. */
+ * kept_trouble_test.c has what goes wrong,
+ * kept_unguarded_test.c what is done to them while nothing guards them. */
 #ifndef TK_TEST_KEPT_H
 #define TK_TEST_KEPT_H
 
@@ -17,7 +18,10 @@ int kept_raw(const struct rig *rig, const char *name, int flags, const void *byt
 uint64_t kept_moved(const struct rig *rig);
 /* How many records were set aside; they are removed. */
 int kept_asides(const struct rig *rig);
+/* How many files' own contents were kept, all of which are just these bytes (-1: others are, too); they are removed. */
+int kept_found(const struct rig *rig, const void *bytes, size_t size);
 /* On a rig with an agent, and left so. */
 void kept_trouble_tests(struct rig *rig);
+void kept_unguarded_tests(struct rig *rig);
 
 #endif

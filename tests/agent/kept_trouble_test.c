@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "loader/agent/agent.h"
+#include "loader/agent/client.h"
 
 #define SIZE KEPT_SIZE
 #define SEVERAL 12 /* too many for each to be flushed alone, also when they are taken in two parts */
@@ -105,6 +106,64 @@ static void test_one_unwritten(struct rig *rig)
 	rig->shared->unsyncable = 0;
 	check(agent_settle(rig) && journal_empty(rig) && still_there(rig, "p", 300),
 	      "%s: trouble: until it is written again", rig->fs);
+}
+
+/* What a disk did to a kept file is no edit, also when somebody touches the file: the record is the truth. */
+static void test_spoiled_file(struct rig *rig)
+{
+	static const char zeros[4096];
+
+	for (int lost = 0; lost < 2; lost++) {
+		int fd, founds;
+
+		check(agent_settle(rig) && kept_new(rig, "disk", 16), "%s: trouble: disk", rig->fs);
+		fd = openat(rig->below, "guard/disk", O_WRONLY | O_CLOEXEC);
+		check(fd >= 0 && pwrite(fd, lost ? zeros : "spoiled", lost ? 4096 : 7, 8192) > 0 && !fchmod(fd, 0640),
+		      "%s: trouble: a disk spoils a file that is touched", rig->fs);
+		close(fd);
+		check(kept_becomes(rig, "disk", TK_SEALED) && !compare(rig, in(rig, "disk"), SIZE, 16) && agent_settle(rig),
+		      "%s: trouble: its record has it", rig->fs);
+		founds = kept_found(rig, "", 0);
+		check(!kept_asides(rig) && (lost ? !founds : founds), "%s: trouble: and nothing is given up", rig->fs);
+	}
+}
+
+/* It loses its name while its record is on its way out: then, too, the record stays until the file is durable. */
+static void test_vanishing(struct rig *rig)
+{
+	struct stat st;
+
+	check(agent_settle(rig) && kept_new(rig, "vanish", 17) && !stat(in(rig, "vanish"), &st), "%s: trouble: vanish",
+	      rig->fs);
+	rig->shared->unsyncable = rig->shared->vanishing = st.st_ino;
+	check(kept_raw(rig, "vanish", O_WRONLY, NULL, 0) && record_of(rig, "vanish", &(struct tk_record){}),
+	      "%s: trouble: the record of what vanishes and is not durable stays", rig->fs);
+	rig->shared->unsyncable = rig->shared->vanishing = 0;
+	check(agent_settle(rig) && journal_empty(rig) && !compare(rig, in(rig, "vanish"), SIZE, 17),
+	      "%s: trouble: until it is", rig->fs);
+}
+
+/* A flush for another reason fails: what it was told of those that are kept is not told again. */
+static void test_lost_unflushed(struct rig *rig)
+{
+	char error[300];
+	uint64_t written;
+	uint32_t left;
+
+	check(agent_settle(rig) && kept_new(rig, "deleted", 18), "%s: trouble: deleted", rig->fs);
+	agent_kill(rig);
+	rig->shared->unflushed = 1000;
+	check(!unlink(in(rig, "deleted")) && agent_start(rig, NULL) && several(rig, "p", 400),
+	      "%s: trouble: a record without a file", rig->fs);
+	left = rig->shared->unflushed;
+	check(!tk_client_tell(rig->control, "reload", error, sizeof(error)) && WAIT_FOR(rig->shared->unflushed < left) &&
+		      have_records(rig, "p"),
+	      "%s: trouble: which cannot be removed", rig->fs);
+	rig->shared->unflushed = 0;
+	written = kept_moved(rig);
+	check(agent_settle(rig) && journal_empty(rig) && kept_moved(rig) >= written + SEVERAL * SIZE &&
+		      still_there(rig, "p", 400),
+	      "%s: trouble: what was kept is written again", rig->fs);
 }
 
 /* A kept file's plaintext finds no room, nor does its ciphertext: the record is all there is of it. */
@@ -229,25 +288,53 @@ static void test_gone_in_another_boot(struct rig *rig)
 	check(agent_start(rig, NULL), "%s: trouble: after the other boot", rig->fs);
 }
 
-/* Read-only from one moment to the next: no record can go, and none must. */
+/* Read-only from one moment to the next: no record can go, and none must; who asks for that is told. */
 static void test_read_only(struct rig *rig)
 {
+	char error[512] = "";
+	FILE *hold = NULL;
+
 	check(agent_settle(rig) && kept_new(rig, "ro", 14) && !mount(NULL, rig->mount, NULL, MS_REMOUNT | MS_RDONLY, NULL),
 	      "%s: trouble: read-only", rig->fs);
-	check(rig_ask_to_settle(rig) && state_of(rig, "ro") == TK_KEPT, "%s: trouble: settling ends", rig->fs);
+	check(tk_client_hold(rig->control, "release", &hold, error, sizeof(error)) == -EIO && strstr(error, "read-only"),
+	      "%s: trouble: unload is told that a record stays: %s", rig->fs, error);
+	check(tk_client_tell(rig->control, "settle", error, sizeof(error)) == -EIO && strstr(error, "read-only") &&
+		      state_of(rig, "ro") == TK_KEPT && record_of(rig, "ro", &(struct tk_record){}),
+	      "%s: trouble: so is who settles: %s", rig->fs, error);
 	check(!mount(NULL, rig->mount, NULL, MS_REMOUNT, NULL) && WAIT_FOR(agent_settle(rig) && journal_empty(rig)) &&
 		      !compare(rig, in(rig, "ro"), SIZE, 14),
 	      "%s: trouble: writable again", rig->fs);
+}
+
+/* From when somebody is about to take guard points away until he is done, however long that takes. */
+static void test_released(struct rig *rig)
+{
+	char error[512] = "";
+	FILE *hold = NULL;
+
+	check(agent_settle(rig) && kept_new(rig, "hold", 15), "%s: trouble: kept", rig->fs);
+	check(!tk_client_hold(rig->control, "release", &hold, error, sizeof(error)) && state_of(rig, "hold") == TK_SEALED &&
+		      journal_empty(rig),
+	      "%s: trouble: released", rig->fs);
+	check(kept_read(rig, "hold") && kept_becomes(rig, "hold", TK_SEALED) && journal_empty(rig),
+	      "%s: trouble: none is kept", rig->fs);
+	if (hold)
+		fclose(hold);
+	check(WAIT_FOR(kept_read(rig, "hold") && kept_becomes(rig, "hold", TK_KEPT)), "%s: trouble: again", rig->fs);
 }
 
 void kept_trouble_tests(struct rig *rig)
 {
 	test_unflushed(rig);
 	test_one_unwritten(rig);
+	test_spoiled_file(rig);
+	test_vanishing(rig);
+	test_lost_unflushed(rig);
 	test_no_room(rig);
 	test_spoiled_after_cut(rig);
 	test_restored_unguarded(rig);
 	test_stale(rig);
 	test_gone_in_another_boot(rig);
 	test_read_only(rig);
+	test_released(rig);
 }

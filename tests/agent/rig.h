@@ -99,6 +99,9 @@ bool snapshot(const struct rig *rig, const char *name, struct snapshot *ret);
 bool same_snapshot(const struct snapshot *a, const struct snapshot *b);
 void snapshot_free(struct snapshot *s);
 
+/* With k1, the key of the guard point. */
+struct tk_keyring *rig_keys(void);
+
 /* security.capability, as setcap(8) would set it: cap_net_raw, effective. */
 bool set_capability(const char *path);
 bool has_capability(const char *path);

@@ -162,18 +162,6 @@ static bool lay(const struct rig *rig, const struct work *work)
 	return good;
 }
 
-static struct tk_keyring *keys(void)
-{
-	static struct tk_keyring *ring;
-	uint8_t key[TK_KEK_SIZE];
-
-	for (size_t i = 0; i < sizeof(key); i++)
-		key[i] = (uint8_t)i; /* as rig_policy() has it */
-	if (!ring && (tk_keyring_new(&ring) || tk_keyring_add(ring, "k1", 1, key)))
-		abort();
-	return ring;
-}
-
 /* Reads it, and waits until it is kept: as it is from then on a crash may leave it, but nobody's writing. */
 static bool read_before(const struct rig *rig, const struct work *work)
 {
@@ -216,7 +204,7 @@ static bool restore(const struct rig *rig, const struct work *work)
 		return true;
 	}
 	if ( pwrite(plain, bytes, size, 0) != (ssize_t)size ||
-	    tk_encrypt_fd(keys(), &params, plain, 0, size, sealed, 0, NULL, NULL, &length) ||
+	    tk_encrypt_fd(rig_keys(), &params, plain, 0, size, sealed, 0, NULL, NULL, &length) ||
 	    chmod(in(rig, work->name), 0666))
 		length = 0;
 	close(plain);
@@ -333,7 +321,7 @@ static struct look look_at(const struct rig *rig, const char *name)
 		goto out;
 	}
 	plain = memfd_create("plain", MFD_CLOEXEC);
-	if (tk_decrypt_fd(keys(), fd, 0, (uint64_t)st.st_size, plain, 0, NULL, NULL, NULL) ||
+	if (tk_decrypt_fd(rig_keys(), fd, 0, (uint64_t)st.st_size, plain, 0, NULL, NULL, NULL) ||
 	    fstat(plain, &st)) {
 		look.damaged = true;
 		goto out;
