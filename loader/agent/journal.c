@@ -343,11 +343,7 @@ static int name_for_people(int vault, const char *from, const char *what, const 
 
 int tk_record_aside(struct tk_volume *volume, const struct tk_record *record, char *ret_name)
 {
-	int err = name_for_people(volume->vault, record->name, ASIDE, record, ret_name);
-
-	if (!err)
-		atomic_fetch_add(&volume->set_aside, 1);
-	return err;
+	return name_for_people(volume->vault, record->name, ASIDE, record, ret_name);
 }
 
 int tk_draft_found(struct tk_draft *draft, const struct tk_record *record, char *ret_name)
@@ -358,7 +354,6 @@ int tk_draft_found(struct tk_draft *draft, const struct tk_record *record, char 
 	if (err)
 		return err;
 	tk_fd_close(&draft->fd);
-	atomic_fetch_add(&draft->volume->set_aside, 1);
 	return fsync(draft->volume->vault) ? -errno : 0;
 }
 

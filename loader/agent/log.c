@@ -40,6 +40,7 @@ void tk_report(struct tk_agent *agent, const char *format, ...)
 
 void tk_report_aside(struct tk_agent *agent, const struct tk_volume *volume, const char *record, const char *file)
 {
+	atomic_store(&agent->set_aside, true);
 	tk_report(agent,
 		  "%s: the journal has another content of %s, which was changed or removed unguarded: it was set aside as "
 		  "/.takakrypt/%s; after `unload`, `tail -c +4097` of that is a TAKA file: restore it, or remove the "
@@ -49,6 +50,7 @@ void tk_report_aside(struct tk_agent *agent, const struct tk_volume *volume, con
 
 void tk_report_found(struct tk_agent *agent, const struct tk_volume *volume, const char *found, const char *file)
 {
+	atomic_store(&agent->set_aside, true);
 	tk_report(agent,
 		  "%s: %s had bytes that no crash leaves (changed unguarded, or the disk's fault) and is as it was sealed "
 		  "again: they are kept as /.takakrypt/%s; after `unload`, `takakrypt-bpf decrypt` of a copy gives them: "

@@ -45,7 +45,6 @@ struct tk_volume {
 	atomic_bool read_only;	   /* so that no record can go, when that was tried last */
 	pthread_mutex_t flush_lock; /* for the next two, and held over syncfs(2) */
 	atomic_uint flush_errors;  /* failed flushes of the whole volume */
-	atomic_uint set_aside;	   /* contents in the journal that are for people: what was there, and more since */
 	struct tk_volume *next;
 };
 

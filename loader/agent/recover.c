@@ -123,7 +123,6 @@ static int recover_name(struct tk_agent *agent, struct tk_volume *volume, const 
 	}
 	if (tk_record_is_aside(name) || tk_record_is_found(name)) {
 		(tk_record_is_aside(name) ? tk_report_aside : tk_report_found)(agent, volume, name, "a file");
-		atomic_fetch_add(&volume->set_aside, 1);
 		return 0;
 	}
 	err = tk_record_read(volume, name, &record);
@@ -217,7 +216,6 @@ int tk_recover(struct tk_agent *agent, struct tk_volume *volume)
 	if (err)
 		return err == -EROFS ? 0 : err; /* there is none */
 	unguarded = tk_vault_was_unguarded(volume);
-	atomic_store(&volume->set_aside, 0);
 	/* A record that the agent before has just removed must not come back: its file may be written next. */
 	if (fsync(volume->vault))
 		return -errno;

@@ -129,6 +129,7 @@ static void add_files(struct tk_agent *agent, cJSON *json)
 	add_number(files, "kept", agent->kept.count);
 	add_number(files, "records", records);
 	add_number(files, "unsealed", unsealed);
+	cJSON_AddBoolToObject(files, "set_aside", atomic_load(&agent->set_aside));
 	add_number(json, "queue", agent->small.length + agent->large.length);
 	add_number(json, "workers", agent->workers);
 }

@@ -181,6 +181,9 @@ static int check_agent(struct job *job)
 		return tk_fail(job->what, job->dir,
 			       "files in guard points are open or were of late, and may come back under it",
 			       "`takakrypt-bpf settle`, when the programs that have them open have ended");
+	if (cJSON_IsTrue(in(in(job->agent, "files"), "set_aside")))
+		return tk_fail(job->what, job->dir, "contents that were set aside in the agent's journal may be under it",
+			       "`takakrypt-bpf status` names them; when they are gone, start the agent anew");
 	cJSON_ArrayForEach (key, in(job->agent, "keys"))
 		code |= check_agents_key(job, key);
 	return code;

@@ -325,6 +325,9 @@ if can_play_agent; then
 	check 'agent: writes under it, said' said 'the agent still writes files under it; `takakrypt-bpf reload`'
 	check 'agent: has files open' agents 1 "$(state 2 3 "$work/keys" /none)" $retiring
 	check 'agent: has files open, said' said 'files in guard points are open'
+	set_aside=$(state 1 '0, "set_aside": true' "$work/beside" /none)
+	check 'agent: has set something aside' agents 1 "$set_aside" $retiring
+	check 'agent: has set something aside, said' said 'contents that were set aside'
 	check 'agent: says nothing of keys' agents 1 '{"ok": true, "files": {"records": 0}}' $retiring
 	check 'agent: shows plaintext' agents 1 "$(state 2 0 "$work/keys" "$work/t2")" $retiring t2
 	check 'agent: shows plaintext, said' said 't2/f: the agent shows it to this command as plaintext'
