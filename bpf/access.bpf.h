@@ -37,7 +37,6 @@
 #define EBUSY 16
 #define EEXIST 17
 #define EXDEV 18
-#define ENODEV 19
 #define EINVAL 22
 #define ENOSPC 28
 #define ENOSYS 38

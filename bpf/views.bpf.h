@@ -196,9 +196,6 @@ static __always_inline int tk_set_state(const struct tk_inode *inode, __u32 stat
 
 	if (!bucket)
 		return -ENOMEM;
-	/* The hooks leave at once there, so nothing would keep others from writing it. */
-	if (state == TK_KEPT && !tk_device_guarded(inode->dev))
-		return -ENODEV;
 	bpf_spin_lock(&bucket->lock);
 	file = state == TK_SEALED ? tk_find(bucket, inode) : tk_find_or_make(bucket, inode);
 	if (!file)

@@ -172,6 +172,7 @@ static void handle(struct tk_agent *agent, struct client *client, const char *li
 		atomic_store(&agent->settling, true);
 		client->sweep = tk_sweep_ask(agent);
 		tk_files_look(agent, true); /* no back-off now */
+		tk_kept_hurry(agent);
 		client->waiting = SETTLED;
 	} else if (!strcmp(verb, "withdraw")) {
 		begin_withdraw(agent, client, request);

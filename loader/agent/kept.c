@@ -266,6 +266,8 @@ void tk_kept_hurry(struct tk_agent *agent)
 {
 	TK_HOLD(&agent->lock);
 
+	for (const struct tk_file *file = agent->kept.oldest; file; file = file->kept_newer)
+		atomic_store(&file->volume->read_only, false); /* it may be writable again */
 	pthread_cond_signal(&agent->kept_work);
 }
 

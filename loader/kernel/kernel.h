@@ -130,7 +130,7 @@ int tk_kernel_take_open(struct tk_kernel *kernel, uint32_t tid, struct tk_pendin
  *   TK_UNSEALING  -EBUSY while raw descriptions are open; sets written to 0
  *   TK_SEALING    -EBUSY while plaintext descriptions are open, openers that wait for the agent included
  *   TK_OPEN, TK_OPEN_READ  always
- *   TK_KEPT       -ENOSPC where too many files are remembered already; -ENODEV where no guard point is any more
+ *   TK_KEPT       -ENOSPC where too many files are remembered already
  *   TK_SEALED     always; the entry is forgotten when no description is left
  * It survives the agent: after a restart tk_kernel_state() still answers.
  */

@@ -110,6 +110,13 @@ sealed "a snapshot inside the guard point" $W
 refused "a snapshot inside: another user" EACCES stranger open-read $W
 reads "the app" "$TEXT" app open-read $W
 settled
+# Of one that is only kept the copy does not have to wait for long, nor the original of its copy.
+kept() { [ "$(status .files.kept)" = 1 ]; }
+for it in $B/sub/before $W $B/sub/before; do
+	reads "the app, $it" "$TEXT" app open-read $it
+	wait_until "it is kept" 20 kept
+done
+settled
 background "$CASE_DIR/holder3" "$APP" --uid $STAFF open-then-read $B/sub/before "$CASE_DIR/go3"
 wait_until "the original is open" 20 grep -q ^opened "$CASE_DIR/holder3"
 refused_any "the app, meanwhile" "EBUSY EPERM" app open-read $W

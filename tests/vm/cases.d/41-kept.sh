@@ -11,6 +11,17 @@ permitted "before: truncate" backup create "/mnt/ext4/outside/t" "$TEXT"
 permitted "before: truncate" backup truncate "/mnt/ext4/outside/t" 5
 permitted "before: write" backup open-write "/mnt/ext4/outside/t" "XXXX"
 permitted "before: open" backup open-read "/mnt/ext4/outside/t"
+# Names inside and outside, from before.
+for disk in $DISKS; do
+	for it in read cut; do
+		echo "$TEXT" >"$disk/guarded/$it"
+		chmod 666 "$disk/guarded/$it"
+		ln "$disk/guarded/$it" "$disk/outside/$it"
+	done
+	permitted "before: open-write" stranger open-write "$disk/outside/read" "$TEXT"
+	permitted "before: truncate" stranger truncate "$disk/outside/cut" 10
+	reads "before: open-read" "$TEXT" stranger open-read "$disk/outside/read"
+done
 load
 settled
 
@@ -68,6 +79,33 @@ for disk in $DISKS; do
 	gone() { [ "$(status .files.records)" = 0 ]; }
 	wait_until "$fs its record goes with it" 20 gone
 
+	# It loses its name inside while it is open there: by the other one nobody sees plaintext, and nobody writes what a
+	# crash would undo.
+	for it in read cut; do
+		background "$CASE_DIR/$it-$fs" "$APP" --uid $STAFF open-then-read "$G/$it" "$CASE_DIR/go-$it-$fs"
+		wait_until "$fs $it is open inside" 20 grep -q ^opened "$CASE_DIR/$it-$fs"
+		permitted "$fs its name inside goes" app unlink "$G/$it"
+		refused "$fs $it, by its last name" EBUSY stranger open-read "$O/$it"
+		refused "$fs nor cut by it" EBUSY stranger truncate "$O/$it" 3
+		touch "$CASE_DIR/go-$it-$fs"
+		wait_until "$fs $it was read" 20 grep -qx ok "$CASE_DIR/$it-$fs"
+		wait_until "$fs $it is kept" 20 kept 1
+		reads "$fs $it is ciphertext" "data TAKA" stranger open-read "$O/$it"
+		if [ $it = read ]; then
+			refused "$fs writing it so" EBUSY stranger open-write "$O/$it" "changed outside"
+			permitted "$fs when its record has gone" stranger --repeat-until-ok 20000 open-truncate "$O/$it" "changed outside"
+		else
+			refused "$fs cutting it so" EBUSY stranger truncate "$O/$it" 7
+			permitted "$fs when its record has gone" stranger --repeat-until-ok 20000 truncate "$O/$it" 7
+		fi
+		same "$fs without a record" 0 "$(status .files.records)"
+	done
+	kill_agent
+	start_agent
+	settled "$fs after what was done outside"
+	same "$fs it stays" "changed outside" "$(cat "$O/read")"
+	same "$fs and the other" 7 "$(stat -c %s "$O/cut")"
+
 	# Nobody is there who could let the record go.
 	permitted "$fs another" app create "$F" "$TEXT"
 	settled "$fs another is sealed"
@@ -107,6 +145,20 @@ for disk in $DISKS; do
 	wait_until "$fs nothing is left" 20 gone
 done
 
+# A filesystem that has become read-only keeps the record.
+fs=ext4 F=/mnt/ext4/guarded/read-only
+permitted "a file" app create "$F" "$TEXT"
+settled "it is sealed"
+keep "before it is read-only" "$F" 1
+check "read-only" mount -o remount,ro /mnt/ext4
+refuses_read_only() { ! OUT=$("$TK" unload 2>&1) && [[ $OUT == *"journal of /mnt/ext4, which is read-only"* ]]; }
+check "unload refuses, and says why" refuses_read_only
+check "writable" mount -o remount,rw /mnt/ext4
+permitted "then it unloads" "$TK" unload
+same "and leaves no record" 0 "$(find /mnt/ext4/.takakrypt -type f | wc -l)"
+load
+permitted "the file goes" app unlink "$F"
+
 # Unloaded by force with a kept file, which somebody then works on: the next agent undoes nothing, and loses nothing.
 fs=ext4 G=/mnt/ext4/guarded O=/mnt/ext4/outside F=$G/file
 permitted "one more" app create "$F" "$TEXT"
@@ -125,6 +177,8 @@ same "but what was set aside" 1 "$(find /mnt/ext4/.takakrypt -type f | wc -l)"
 tail -c +4097 /mnt/ext4/.takakrypt/aside-* >"$O/aside"
 check "that is the former content" cmp "$O/aside" "$O/last"
 rm /mnt/ext4/.takakrypt/aside-*
+
+same "nor that nothing was guarded" 0 "$(find /mnt/ext4/.takakrypt -name .unguarded | wc -l)"
 
 # Nothing is left for a policy that comes later: unload waits for what is kept.
 load
