@@ -379,7 +379,7 @@ int tk_room_take(int fd, uint64_t size);
 bool tk_same_mtime(const struct stat *st, const struct tk_record *record);
 int tk_times_restore(int fd, struct tk_record *record, const struct timespec *begun);
 int tk_capability_read(int fd, struct tk_capability *ret_capability);
-int tk_capability_keep(struct tk_file *file, int fd);
+int tk_attributes_keep(struct tk_file *file, int fd);
 int tk_capability_restore(int fd, const struct tk_capability *kept);
 
 /* kept.c: a turn's owner decides, the list is under lock */

@@ -59,11 +59,11 @@ int tk_capability_read(int fd, struct tk_capability *ret_capability)
 }
 
 /*
- * Before the first cut: the record knows the capabilities, durably.  They may be others than those it was
- * made with (setcap(8) needs no open).  Of a file that lost them to a move that was cut short the record has
- * them.
+ * Before the first cut: the record knows capabilities and times, durably.  They may be others than those it was
+ * made with (setcap(8) and touch(1) need no open).  Of a file that lost them to a move that was cut short the record
+ * has them.
  */
-int tk_capability_keep(struct tk_file *file, int fd)
+int tk_attributes_keep(struct tk_file *file, int fd)
 {
 	struct tk_record record = file->record;
 	struct tk_capability now;
@@ -72,11 +72,12 @@ int tk_capability_keep(struct tk_file *file, int fd)
 
 	if (err)
 		return err;
-	if (!now.size && !tk_same_mtime(&st, &file->record))
+	/* No capability and another time: a move has begun. */
+	if (now.size || tk_same_mtime(&st, &file->record))
+		record.capability = now;
+	if (!memcmp(&record.capability, &file->record.capability, sizeof(now)) &&
+	    record.mtime.tv_sec == record.stored_mtime.tv_sec && record.mtime.tv_nsec == record.stored_mtime.tv_nsec)
 		return 0;
-	if (!memcmp(&now, &file->record.capability, sizeof(now)))
-		return 0;
-	record.capability = now;
 	err = tk_record_rewrite(file->volume, &record);
 	if (!err)
 		file->record = record;

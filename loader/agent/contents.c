@@ -96,7 +96,7 @@ static int write_plaintext(struct tk_agent *agent, struct tk_file *file, int fd)
 
 	if (payload < 0)
 		return payload;
-	err = tk_capability_keep(file, fd);
+	err = tk_attributes_keep(file, fd);
 	if (err)
 		return err;
 	clock_gettime(CLOCK_REALTIME, &begun);

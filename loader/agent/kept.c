@@ -5,7 +5,8 @@
  *
  * A small file that is sealed keeps its record, which says that a crash is to give it the bytes that it has
  * now.  So the file itself need not be made durable, and its next open finds the ciphertext in the journal:
- * neither waits for the disk.  The price is that a crash undoes whatever is written to the file as it is
+ * neither waits for the disk.  (Once it was written it is flushed before: beside a record the disk never has plaintext
+ * but the payload's, so that torn.c knows what a crash has left.)  The price is that a crash undoes whatever is written to the file as it is
  * stored.  So the kernel programs let nobody write it in the raw view (TK_KEPT), and who wants to is answered
  * when the file is durable and the record is durably gone: released.  What changes the file otherwise (its
  * times, its names, its links) is noticed soon after, and the record, which knows nothing of it, goes as

@@ -180,6 +180,23 @@ rm /mnt/ext4/.takakrypt/aside-*
 
 same "nor that nothing was guarded" 0 "$(find /mnt/ext4/.takakrypt -name .unguarded | wc -l)"
 
+# The same in a rescue system, of which nobody tells the agent: the copy is put back, and the edit can be had.
+load
+reads "before the rescue" "data edited while nothing was guarded" app open-read "$F"
+wait_until "kept before the rescue" 20 kept 1
+kill_agent
+permitted "nothing is guarded" "$TK" unload --force
+check "nor was it by intent" rm /mnt/ext4/.takakrypt/.unguarded
+printf 'edited in a rescue system' >"$F"
+load
+settled "after the rescue"
+reads "the copy is put back" "data edited while nothing was guarded" app open-read "$F"
+check "the edit is told of" grep -q "kept as /.takakrypt/found-" <("$TK" status --json)
+permitted "unload after the rescue" "$TK" unload
+mv /mnt/ext4/.takakrypt/found-* "$O/found"
+check "the edit is decrypted" "$TK" decrypt --key-file "$KEY" "$O/found"
+same "and can be had" "edited in a rescue system" "$(cat "$O/found")"
+
 # Nothing is left for a policy that comes later: unload waits for what is kept.
 load
 keep_edit() { reads "$1" "data edited while nothing was guarded" app open-read "$F"; }
