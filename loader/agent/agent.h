@@ -197,7 +197,7 @@ struct tk_agent {
 	bool halted;
 	uint64_t next_due;	  /* ms; not later than the earliest tk_file.due; 0: none */
 	struct tk_opener *parked; /* of a generation the agent does not know yet */
-	struct tk_opener *aside;  /* another file is kept under the number of theirs */
+	struct tk_opener *namesakes; /* another file is kept under the number of theirs */
 
 	struct tk_sweep sweep;
 	struct tk_programs programs;

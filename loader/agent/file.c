@@ -118,7 +118,7 @@ void tk_file_drop(struct tk_agent *agent, struct tk_file *file)
 		at = &(*at)->hash_next;
 	*at = file->hash_next;
 	agent->file_count--;
-	if (agent->aside)
+	if (agent->namesakes)
 		tk_wake(agent->wake);
 	tk_file_free(file);
 }
@@ -209,7 +209,7 @@ static void park(struct tk_agent *agent, struct tk_opener *opener)
 }
 
 /* Another file is kept under this one's number: until that has been released. */
-static bool wait_aside(struct tk_agent *agent, struct tk_opener *opener)
+static bool wait_for_namesake(struct tk_agent *agent, struct tk_opener *opener)
 {
 	TK_HOLD(&agent->lock);
 
@@ -217,8 +217,8 @@ static bool wait_aside(struct tk_agent *agent, struct tk_opener *opener)
 		opener->deadline = tk_now_ms() + RELEASE_PATIENCE_MS;
 	if (tk_now_ms() >= opener->deadline)
 		return false;
-	opener->next = agent->aside;
-	agent->aside = opener;
+	opener->next = agent->namesakes;
+	agent->namesakes = opener;
 	return true;
 }
 
@@ -233,12 +233,12 @@ static struct tk_opener *take_all(struct tk_agent *agent, struct tk_opener **lis
 
 void tk_files_retry(struct tk_agent *agent)
 {
-	struct tk_opener *aside = take_all(agent, &agent->aside);
+	struct tk_opener *waiting = take_all(agent, &agent->namesakes);
 
-	while (aside) {
-		struct tk_opener *opener = aside;
+	while (waiting) {
+		struct tk_opener *opener = waiting;
 
-		aside = opener->next;
+		waiting = opener->next;
 		tk_files_open(agent, opener);
 	}
 }
@@ -287,7 +287,7 @@ void tk_files_open(struct tk_agent *agent, struct tk_opener *opener)
 		return;
 	}
 	err = get_locked(agent, volume, &recipe, &pending->inode, opener->event, &file);
-	if (err == -EAGAIN && wait_aside(agent, opener))
+	if (err == -EAGAIN && wait_for_namesake(agent, opener))
 		return;
 	if (err) {
 		tk_event_answer(agent, opener->event, err);

@@ -30,7 +30,10 @@ static bool agent_runs(void)
 	return err == 0 || err == -EACCES || err == -EPERM;
 }
 
-/* Is there a journal in this directory, with records?  verb NULL: it is told that nothing guards the files any more. */
+/* The verb that leaves records behind, knows it, and tells the journal that nothing guards the files any more. */
+static const char unguarding[] = "unload";
+
+/* Is there a journal in this directory, with records? */
 static int look(const char *verb, const char *path, const char *dir)
 {
 	int records = tk_vault_in_use(dir);
@@ -38,7 +41,7 @@ static int look(const char *verb, const char *path, const char *dir)
 
 	if (records == 0)
 		return 0;
-	if (!verb) {
+	if (verb == unguarding) {
 		records = tk_vault_unguard(dir);
 		return records ? tk_fail_err("unload: note in the journal at", dir, records) : 0;
 	}
@@ -112,7 +115,7 @@ int tk_unfinished(const char *verb, char **paths, size_t n, bool crossing)
 
 int tk_unfinished_unguard(char **paths, size_t n)
 {
-	return tk_unfinished_any(NULL, paths, n, false);
+	return tk_unfinished_any(unguarding, paths, n, false);
 }
 
 int tk_unfinished_any(const char *verb, char **paths, size_t n, bool crossing)
