@@ -166,7 +166,9 @@ void power_matrix(const char *fs, const struct extent *extent)
 	for (size_t i = 0; i < matrix_size_count; i++) {
 		if (!extent->large && matrix_sizes[i] > 1 << 20)
 			continue;
-		for (enum operation operation = 0; operation < OPERATIONS; operation++)
+		/* Large files are never kept; and all of them must find room together. */
+		for (enum operation operation = 0;
+		     operation < (matrix_sizes[i] > 1 << 20 ? READ_AGAIN : OPERATIONS); operation++)
 			add(&run, operation, matrix_sizes[i]);
 		/* Small ones together: they get in each other's way. */
 		if (i % 4 == 3 || i + 1 == matrix_size_count || matrix_sizes[i + 1] > 1 << 20)
