@@ -202,7 +202,7 @@ struct tk_agent {
 	struct tk_sweep sweep;
 	struct tk_programs programs;
 	atomic_bool ready, stopping;
-	atomic_bool set_aside; /* a journal has, or had since this agent's birth, contents that are for people */
+	atomic_bool set_aside; /* a journal has, or had since this agent's birth, contents that no file of the table has */
 	atomic_bool releasing; /* somebody is about to take guard points away: none is kept */
 	atomic_bool settling; /* somebody waits until all that is closed is durable without its record */
 	atomic_uint tids[TK_THREADS]; /* the agent's own threads */

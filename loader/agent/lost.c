@@ -110,6 +110,7 @@ void tk_lost_conclude(struct tk_agent *agent, struct tk_volume *volume, bool who
 				  " or was deleted (then remove the record)",
 				  volume->point, lost->record.name);
 		lost->told = true;
+		atomic_store(&agent->set_aside, true); /* as far as its key goes */
 		at = &lost->next;
 	}
 }

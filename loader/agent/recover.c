@@ -142,6 +142,7 @@ static int recover_name(struct tk_agent *agent, struct tk_volume *volume, const 
 	}
 	tk_report(agent, "%s: record %s of the journal cannot be used and is kept: %s", volume->point, name,
 		  tk_strerror(err));
+	atomic_store(&agent->set_aside, true); /* as far as its key goes */
 	return err == -EBADMSG ? 0 : err;
 }
 
