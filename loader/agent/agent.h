@@ -107,6 +107,7 @@ struct tk_file {
 	bool strange;		   /* so is it what lies in the file: torn.c looks before it is put back */
 	bool unguarded;		   /* with the administrator's consent: then the file's own content stays */
 	bool saved;		   /* as it was found */
+	bool renewing;		   /* kept: written over itself, and not given its time back yet */
 	bool doubtful;		   /* kept: whether its bytes reach the disk no flush will tell */
 	bool proved;		   /* kept: they have, as a flush of it alone has told */
 	unsigned int flush_errors; /* of the volume, before its bytes were written last */

@@ -25,22 +25,23 @@ static bool keep(struct tk_agent *agent, struct tk_file *file, int fd)
 		return false;
 	file->writable = false;
 	file->must_encrypt = false;
-	file->sync_failed = file->doubtful = file->recovered = file->strange = file->unguarded = file->saved = false;
+	file->sync_failed = file->doubtful = file->recovered = file->strange = file->unguarded = file->saved = file->renewing = false;
 	return true;
 }
 
 /*
  * The payload is there, and perhaps times that somebody has given the file since: the record knows nothing of them.
- * A move that was cut short before its last step has left the time of its last write, as that of the last change, too.
+ * But a move that was cut short before its last step, by an agent or machine that died or by a failure, has left the
+ * time of its last write; that of the last change is then the same, but for a capability given back in between.
  */
-static void take_set_times(struct tk_file *file, int fd)
+static void take_set_times(struct tk_file *file, const struct stat *st)
 {
-	struct stat st;
+	bool cut_short = st->st_mtim.tv_sec == st->st_ctim.tv_sec && st->st_mtim.tv_nsec == st->st_ctim.tv_nsec;
 
-	if (fstat(fd, &st) || (st.st_mtim.tv_sec == st.st_ctim.tv_sec && st.st_mtim.tv_nsec == st.st_ctim.tv_nsec))
+	if (file->renewing || (file->strange && (cut_short || file->record.capability.size)))
 		return;
-	file->record.atime = st.st_atim;
-	file->record.mtime = st.st_mtim;
+	file->record.atime = st->st_atim;
+	file->record.mtime = st->st_mtim;
 }
 
 /* Is the payload what was put there?  0; -TK_E_NO_KEY and the like when that cannot be told; else it is not. */
@@ -113,6 +114,7 @@ static int write_itself(struct tk_file *file, int fd, const struct stat *st)
 int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file, enum tk_then then)
 {
 	TK_AUTO_FD fd = -1;
+	struct stat st;
 	int err, there;
 
 	if (!file->has_record)
@@ -134,8 +136,8 @@ int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file, enum tk_t
 	/* One that lay there for long may be spoiled, and then what the file has is all there is. */
 	if (there <= 0 && (there || file->recovered) && !tk_contents_usable(agent, file))
 		return there ?: -EUCLEAN;
-	if (there > 0 && file->strange)
-		take_set_times(file, fd);
+	if (there > 0 && file->strange && !fstat(fd, &st))
+		take_set_times(file, &st);
 	err = !there && file->strange ? tk_torn_yield(agent, file, fd) : 0;
 	if (err < 0)
 		return err;
@@ -178,9 +180,10 @@ int tk_contents_renew(struct tk_agent *agent, struct tk_file *file, bool flush)
 		if (tk_verify_fd(agent->keys, fd, 0, (uint64_t)st.st_size, NULL, NULL))
 			return err;
 	}
-	file->record.atime = st.st_atim;
-	file->record.mtime = st.st_mtim;
+	take_set_times(file, &st);
+	file->renewing = true;
 	err = there > 0 ? write_payload(agent, file, fd, true) : write_itself(file, fd, &st);
+	file->renewing = err;
 	if (!err && (flush || there <= 0) && fsync(fd))
 		err = -errno;
 	file->doubtful = err;

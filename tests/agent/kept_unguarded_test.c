@@ -272,6 +272,39 @@ static void test_times(struct rig *rig)
 	snapshot_free(&sealed);
 }
 
+/* The agent dies while it writes a kept file over itself, which takes time and capability from it for a moment. */
+static void test_renewal_cut_short(struct rig *rig)
+{
+	struct stat before, after;
+	struct snapshot sealed;
+
+	for (int capable = 0; capable < 2; capable++) {
+		check(agent_settle(rig) && kept_new(rig, "renewed", 29) && agent_settle(rig) &&
+			      (!capable || set_capability(in(rig, "renewed"))) && kept_read(rig, "renewed") &&
+			      kept_becomes(rig, "renewed", TK_KEPT) && !stat(in(rig, "renewed"), &before) &&
+			      snapshot(rig, "renewed", &sealed),
+		      "%s: unguarded: to be renewed", rig->fs);
+		agent_kill(rig);
+		check(put(rig, "renewed", sealed.bytes, sealed.size, 0, 0) && !has_capability(in(rig, "renewed")),
+		      "%s: unguarded: a renewal is cut short", rig->fs);
+		check(agent_start(rig, NULL) && agent_settle(rig) && !stat(in(rig, "renewed"), &after) &&
+			      after.st_mtim.tv_sec == before.st_mtim.tv_sec &&
+			      after.st_mtim.tv_nsec == before.st_mtim.tv_nsec,
+		      "%s: unguarded: the time is as before the renewal", rig->fs);
+		check(has_capability(in(rig, "renewed")) == capable && !compare(rig, in(rig, "renewed"), SIZE, 29),
+		      "%s: unguarded: so is the capability", rig->fs);
+		snapshot_free(&sealed);
+	}
+	/* And one that fails. */
+	check(kept_read(rig, "renewed") && kept_becomes(rig, "renewed", TK_KEPT), "%s: unguarded: kept again", rig->fs);
+	rig->shared->full = true;
+	check(!chmod(in(rig, "renewed"), 0640) && WAIT_FOR(told(rig)), "%s: unguarded: a renewal fails", rig->fs);
+	rig->shared->full = false;
+	check(agent_settle(rig) && !stat(in(rig, "renewed"), &after) && after.st_mtim.tv_sec == before.st_mtim.tv_sec &&
+		      after.st_mtim.tv_nsec == before.st_mtim.tv_nsec && has_capability(in(rig, "renewed")),
+	      "%s: unguarded: and has not changed them", rig->fs);
+}
+
 void kept_unguarded_tests(struct rig *rig)
 {
 	test_edited(rig);
@@ -281,4 +314,5 @@ void kept_unguarded_tests(struct rig *rig)
 	test_torn(rig);
 	test_taka_within(rig);
 	test_times(rig);
+	test_renewal_cut_short(rig);
 }
