@@ -189,6 +189,9 @@ struct tk_file {
 	uint64_t hold; /* ms; stay open until then (truncate(2)) */
 	bool hold_wanted;
 	uint64_t linger; /* ms; stay open until then although nobody has it */
+	bool unasked;	 /* its opens do not reach the agent: marks.c */
+	unsigned int asked;   /* opens that did, since it was sealed last */
+	uint32_t generation;  /* of the policy that the last of them came with */
 	_Atomic uint64_t bytes_done, bytes_total; /* being encrypted or decrypted; total 0: none */
 	uint64_t size; /* a guess, to keep a worker free for small files */
 	struct tk_file *queue_next;
@@ -281,6 +284,7 @@ struct tk_agent {
 	struct tk_queue small, large;
 	unsigned int workers, running, running_large;
 	bool halted;
+	uint32_t unasked_generation; /* of the policy whose openers may lead to tk_file.unasked */
 	uint64_t next_due;	  /* ms; not later than the earliest tk_file.due; 0: none */
 	struct tk_opener *parked; /* of a generation the agent does not know yet */
 
@@ -351,10 +355,17 @@ int tk_mounts_add(struct tk_agent *agent, struct tk_spot *spot, struct tk_mounts
 void tk_mounts_remove(struct tk_spot *spot, struct tk_mounts *mounts);
 void tk_vaults_announce(struct tk_agent *agent);
 
-/* marks.c: by the main thread, but for tk_marks_pass() */
+/* marks.c: by the main thread, */
 bool tk_marks_set(struct tk_agent *agent, struct tk_spots *spots);
 void tk_marks_forget(struct tk_agent *agent, struct tk_spot *spot);
+void tk_marks_renew(struct tk_agent *agent); /* another policy was taken over */
+/* by the reader of events, */
 bool tk_marks_pass(struct tk_agent *agent, int event);
+/* and by who has the file's turn, or the reader while nobody has it: a mark for a file that is open, under lock. */
+void tk_marks_spare(struct tk_agent *agent, struct tk_file *file);
+bool tk_marks_worthwhile(const struct tk_file *file); /* to make it writable for that */
+/* The mark is gone.  0, or -errno: nothing has changed. */
+int tk_marks_ask_again(struct tk_agent *agent, struct tk_file *file);
 
 /* fanotify.c */
 int tk_fanotify_open(struct tk_agent *agent);

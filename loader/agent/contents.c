@@ -481,7 +481,7 @@ int tk_contents_seal(struct tk_agent *agent, struct tk_file *file)
 		return -EAGAIN;
 	tk_fd_close(&fd);
 
-	err = set_state(agent, file, TK_SEALING); /* -EBUSY when an opener has come */
+	err = tk_marks_ask_again(agent, file) ?: set_state(agent, file, TK_SEALING); /* -EBUSY: an opener has come */
 	if (err)
 		return err;
 	/* Again: nobody can write any more. */

@@ -244,8 +244,12 @@ void tk_files_open(struct tk_agent *agent, struct tk_opener *opener)
 		free(opener);
 		return;
 	}
-	at_once = open_already(file, opener);
-	if (!at_once) {
+	file->generation = pending->generation;
+	file->asked++;
+	at_once = open_already(file, opener) && !tk_marks_worthwhile(file);
+	if (at_once) {
+		tk_marks_spare(agent, file);
+	} else {
 		err = tk_event_park(agent, opener->event);
 		if (!err) {
 			opener->next = file->arrivals;

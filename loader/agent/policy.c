@@ -326,6 +326,7 @@ static int adopt(struct tk_agent *agent, bool doubtful, char *ret_error, size_t 
 	tk_marks_set(agent, &spots);
 	recover_new(agent);
 	swap(agent, compiled, doubtful, &spots);
+	tk_marks_renew(agent);
 	tk_vaults_announce(agent);
 	return 0;
 }
