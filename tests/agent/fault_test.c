@@ -107,7 +107,7 @@ static bool ready(struct rig *rig, const struct work *work)
 	if (!rig->agent && !agent_start(rig, NULL))
 		return false;
 	work_clear(rig, work);
-	rig->shared->file_count = 0; /* all is sealed: nothing is known of them */
+	fake_files_forget(rig->shared); /* all is sealed: nothing is known of them */
 	return work_prepare(rig, work) && WAIT_FOR(all_sealed(rig));
 }
 
