@@ -410,7 +410,8 @@ void tk_files_closed(struct tk_agent *agent, const struct tk_inode *inode);
 int tk_files_plain(struct tk_agent *agent, struct tk_volume *volume, const struct tk_recipe *recipe,
 		   const struct tk_inode *inode, int fd);
 void tk_files_truncate(struct tk_agent *agent, const struct tk_inode *inode, uint32_t guard);
-size_t tk_files_unsettled(struct tk_agent *agent);
+/* Files that nobody has open as plaintext and that are not sealed yet; counted as far as `enough`. */
+size_t tk_files_unsettled(struct tk_agent *agent, size_t enough);
 void tk_files_let_go(struct tk_agent *agent);
 
 /* workers.c */

@@ -22,6 +22,8 @@
  */
 #define RESERVED_DESCRIPTORS 320
 
+#define LOOK_AT_ONCE 1000 /* files, of each second's look; all of them when there are less */
+
 static size_t chain(const struct tk_inode *inode)
 {
 	uint64_t hash =
@@ -290,17 +292,25 @@ void tk_files_unpark(struct tk_agent *agent)
 
 /* ---------------------------------------------------------------- other reasons for a turn */
 
-/* Closes can be missed (KERNEL.md 6): every entry is looked at now and then. */
+/*
+ * Closes can be missed (KERNEL.md 6): every entry is looked at now and then.  With many files open not all at
+ * once, or openers would wait behind turns that nobody needs; those missed could not be sealed faster either.
+ */
 void tk_files_look(struct tk_agent *agent, bool impatient)
 {
+	static size_t next; /* chain to go on with; under lock */
+	size_t looked = 0;
 	TK_HOLD(&agent->lock);
 
-	for (size_t i = 0; i < TK_TABLE_SIZE; i++)
-		for (struct tk_file *file = agent->table[i]; file; file = file->hash_next)
+	for (size_t i = 0; i < TK_TABLE_SIZE && (impatient || looked < LOOK_AT_ONCE); i++) {
+		for (struct tk_file *file = agent->table[next]; file; file = file->hash_next)
 			if (!file->due || impatient) {
 				file->linger = impatient ? 0 : file->linger;
 				tk_file_queue(agent, file);
+				looked++;
 			}
+		next = (next + 1) % TK_TABLE_SIZE;
+	}
 }
 
 /* In eight steps, not at any time: whenever something is due all files are looked at. */
@@ -396,8 +406,7 @@ static bool held_uncounted(const struct tk_file *file)
 	return file->state == TK_OPEN && file->attempts > 8 && !file->settled_error;
 }
 
-/* Files that nobody has open as plaintext and that are not sealed yet. */
-size_t tk_files_unsettled(struct tk_agent *agent)
+size_t tk_files_unsettled(struct tk_agent *agent, size_t enough)
 {
 	struct tk_inode *inodes = NULL;
 	size_t count = 0, unsettled = 0;
@@ -413,7 +422,7 @@ size_t tk_files_unsettled(struct tk_agent *agent)
 							      file->state != TK_SEALED))
 					inodes[count++] = file->inode;
 	}
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count && unsettled < enough; i++) {
 		struct tk_file_counts counts;
 		enum tk_file_state state;
 
