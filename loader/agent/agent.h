@@ -8,6 +8,7 @@
  *	fanotify.c	the only reader of permission events
  *	file.c		the table: who waits for which file
  *	workers.c	the threads that give files their turns
+ *	due.c		which of them have one by themselves, and when
  *	turn.c		one turn of a file: serve its openers, seal it after the last
  *	contents.c	moves contents: unseal, seal, put back, with bytes.c and attributes.c
  *	journal.c	the records that make these moves safe
@@ -185,7 +186,8 @@ struct tk_file {
 	bool queued, running;
 	bool wanted;   /* somebody asked for a turn while one was running */
 	bool plain;    /* plaintext was found in it: seal it */
-	uint64_t due;  /* ms; when to have a turn by itself, 0 never */
+	uint64_t due;  /* ms; when to have a turn by itself, 0 never; see tk_due_set() */
+	struct tk_file *due_child, *due_next, *due_before; /* due.c's */
 	uint64_t hold; /* ms; stay open until then (truncate(2)) */
 	bool hold_wanted;
 	uint64_t linger; /* ms; stay open until then although nobody has it */
@@ -285,7 +287,7 @@ struct tk_agent {
 	unsigned int workers, running, running_large;
 	bool halted;
 	uint32_t unasked_generation; /* of the policy whose openers may lead to tk_file.unasked */
-	uint64_t next_due;	  /* ms; not later than the earliest tk_file.due; 0: none */
+	struct tk_file *due;	  /* the one that is due first; NULL: none is */
 	struct tk_opener *parked; /* of a generation the agent does not know yet */
 
 	struct tk_sweep sweep;
@@ -425,6 +427,9 @@ bool tk_file_outgrown(struct tk_agent *agent, struct tk_file *file);
 void tk_workers_drain(struct tk_agent *agent);
 /* Waits for the turns that are going on; none begins any more. */
 void tk_workers_halt(struct tk_agent *agent);
+
+/* due.c: under lock.  due: ms, 0 never.  True when no other file is due before this one. */
+bool tk_due_set(struct tk_agent *agent, struct tk_file *file, uint64_t due);
 
 /* turn.c: returns the time (tk_now_ms) of the next turn, 0 when another one is only needed if something
  * happens. */

@@ -119,6 +119,7 @@ void tk_file_drop(struct tk_agent *agent, struct tk_file *file)
 		at = &(*at)->hash_next;
 	*at = file->hash_next;
 	agent->file_count--;
+	tk_due_set(agent, file, 0);
 	tk_file_free(file);
 }
 
@@ -313,12 +314,11 @@ void tk_files_look(struct tk_agent *agent, bool impatient)
 	}
 }
 
-/* In eight steps, not at any time: whenever something is due all files are looked at. */
 void tk_file_linger(struct tk_file *file)
 {
-	uint64_t linger = file->recipe.linger, step = linger / 8 + 1;
+	uint64_t linger = file->recipe.linger;
 
-	file->linger = linger ? (tk_now_ms() + linger + step - 1) / step * step : 0;
+	file->linger = linger ? tk_now_ms() + linger : 0;
 }
 
 void tk_files_hurry(struct tk_agent *agent)
