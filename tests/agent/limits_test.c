@@ -88,10 +88,11 @@ static int open_error(const char *path, int flags)
 	return fd < 0 ? errno : 0;
 }
 
+/* Ten thousand files take a while, so it is not asked for before it is nearly so. */
 static bool at_rest(const struct rig *rig)
 {
-	for (int tries = 0; tries < 12; tries++)
-		if (rig_ask_to_settle(rig) && WAIT_FOR(all_sealed(rig)))
+	for (int tries = 0; tries < 60; tries++)
+		if (WAIT_FOR(all_sealed(rig)) && rig_ask_to_settle(rig) && all_sealed(rig))
 			return true;
 	return false;
 }
