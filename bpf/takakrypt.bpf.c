@@ -148,6 +148,7 @@ int BPF_PROG(file_open, struct file *file, int ret)
 	if (tk_not_ours(inode, now))
 		return 0;
 	actions = tk_open_actions(file);
+	tk_take_back_word();
 	where = tk_begin_file(&a, now, file, actions);
 	if (where < 0)
 		return tk_answer(where);
@@ -438,7 +439,7 @@ int BPF_PROG(file_free_security, struct file *file)
 	view = description->view;
 	tid = description->tid;
 	pending = bpf_map_lookup_elem(&pending_opens, &tid);
-	if (pending && pending->description == address)
+	if (pending && pending->description == address && tid == (__u32)bpf_get_current_pid_tgid())
 		bpf_map_delete_elem(&pending_opens, &tid);
 	bpf_map_delete_elem(&descriptions, &address);
 	tk_view_leave(&inode, view);

@@ -22,7 +22,7 @@
  *	watchdog.c	the guardian, a process that ends an agent that hangs
  *
  * Locks.  agent->lock guards the table, the queues and the fields of a file
- * that say so; it is never held over I/O.  Everything else of a file belongs to
+ * that say so; it is never held over I/O (but over fanotify_mark(2)).  Everything else of a file belongs to
  * the worker that has its turn.  agent->policy_lock guards what a reload replaces.
  * Order: policy_lock before lock; nothing is locked under marks_lock.
  */
@@ -68,6 +68,7 @@ struct tk_volume {
 
 /* How a file is encrypted, copied out of the policy so that it outlives a reload. */
 struct tk_recipe {
+	uint32_t generation; /* of the policy that says so */
 	uint32_t algorithm; /* enum tk_algorithm; 0: the policy names no key */
 	uint32_t chunk_log2;
 	uint32_t linger; /* ms */
@@ -193,7 +194,6 @@ struct tk_file {
 	uint64_t linger; /* ms; stay open until then although nobody has it */
 	bool unasked;	 /* its opens do not reach the agent: marks.c */
 	unsigned int asked;   /* opens that did, since it was sealed last */
-	uint32_t generation;  /* of the policy that the last of them came with */
 	_Atomic uint64_t bytes_done, bytes_total; /* being encrypted or decrypted; total 0: none */
 	uint64_t size; /* a guess, to keep a worker free for small files */
 	struct tk_file *queue_next;
@@ -360,7 +360,7 @@ void tk_vaults_announce(struct tk_agent *agent);
 /* marks.c: by the main thread, */
 bool tk_marks_set(struct tk_agent *agent, struct tk_spots *spots);
 void tk_marks_forget(struct tk_agent *agent, struct tk_spot *spot);
-void tk_marks_renew(struct tk_agent *agent); /* another policy was taken over */
+void tk_marks_renew(struct tk_agent *agent, uint32_t generation); /* what to seal files with changes */
 /* by the reader of events, */
 bool tk_marks_pass(struct tk_agent *agent, int event);
 /* and by who has the file's turn, or the reader while nobody has it: a mark for a file that is open, under lock. */

@@ -468,7 +468,8 @@ int tk_contents_seal(struct tk_agent *agent, struct tk_file *file)
 	TK_AUTO_FD fd = -1;
 	int err;
 
-	err = tk_kernel_counts(agent->kernel, &file->inode, &counts);
+	/* Before the lease test, which would refuse who opens it unasked and does not want to wait (O_NONBLOCK). */
+	err = tk_marks_ask_again(agent, file) ?: tk_kernel_counts(agent->kernel, &file->inode, &counts);
 	if (err)
 		return err;
 	if (counts.plain)
@@ -480,8 +481,7 @@ int tk_contents_seal(struct tk_agent *agent, struct tk_file *file)
 	if (!tk_nobody_has(fd))
 		return -EAGAIN;
 	tk_fd_close(&fd);
-
-	err = tk_marks_ask_again(agent, file) ?: set_state(agent, file, TK_SEALING); /* -EBUSY: an opener has come */
+	err = set_state(agent, file, TK_SEALING); /* -EBUSY when an opener has come */
 	if (err)
 		return err;
 	/* Again: nobody can write any more. */

@@ -156,8 +156,12 @@ static int get_locked(struct tk_agent *agent, struct tk_volume *volume, const st
 		err = -EBUSY;
 	} else {
 		/* While the worker reads it a new one waits: who has brought it is served by it, in the next turn. */
-		file->renewed = file->running;
-		*(file->running ? &file->next_recipe : &file->recipe) = *recipe;
+		struct tk_recipe *last = file->renewed ? &file->next_recipe : &file->recipe;
+
+		if (recipe->generation >= last->generation) { /* or its bearer is late */
+			file->renewed = file->running;
+			*(file->running ? &file->next_recipe : &file->recipe) = *recipe;
+		}
 		*ret_file = file;
 	}
 	tk_file_free(fresh);
@@ -247,7 +251,6 @@ void tk_files_open(struct tk_agent *agent, struct tk_opener *opener)
 		free(opener);
 		return;
 	}
-	file->generation = pending->generation;
 	file->asked++;
 	at_once = open_already(file, opener) && !tk_marks_worthwhile(file);
 	if (at_once) {

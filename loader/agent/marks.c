@@ -19,8 +19,8 @@
  * A file that is open as plaintext, and may be written, has nothing to ask the agent either: the programs decide
  * and count, and refuse the raw view.  When it is opened again it gets a mark that ignores, on its inode, which
  * goes before the file may be sealed: who is counted before SEALING makes the programs refuse that state, and who is
- * counted later finds no mark (fsnotify_open_perm() comes after security_file_open()).  Each policy begins
- * without these marks: openers bring what to seal the file with.
+ * counted later finds no mark (fsnotify_open_perm() comes after security_file_open()).  Whatever changes what a
+ * file is sealed with, a policy or a guard point that comes, takes these marks away: openers bring it.
  *
  * Whether a mount is wide is asked of the programs, who look at the mount's root, and never
  * judged by what was opened through it: openers are killed while they wait, and their
@@ -40,6 +40,7 @@
  * that costs flushes, and a mark before it would let writers in.
  */
 #define WORTHWHILE 64
+#define CHEAP (1 << 20) /* bytes: openers wait while more is flushed */
 
 /* ---------------------------------------------------------------- marks that ignore */
 
@@ -199,18 +200,19 @@ static int mark_file(struct tk_agent *agent, const struct tk_file *file, unsigne
 }
 
 /*
- * Of a file that is open, and that an opener of the present policy was the last to ask for.  Where the mark cannot be
- * had each open costs a round trip.
+ * Of a file that is open, and that is to be sealed as the present policy says.  Where the mark cannot be had each open
+ * costs a round trip.
  */
 void tk_marks_spare(struct tk_agent *agent, struct tk_file *file)
 {
-	if (file->writable && file->asked > 1 && !file->unasked && file->generation == agent->unasked_generation)
+	if (file->writable && file->asked > 1 && !file->unasked && !file->renewed &&
+	    file->recipe.generation == agent->unasked_generation)
 		file->unasked = !mark_file(agent, file, FAN_MARK_ADD);
 }
 
 bool tk_marks_worthwhile(const struct tk_file *file)
 {
-	return !file->writable && file->asked > WORTHWHILE;
+	return !file->writable && file->asked > WORTHWHILE && file->size <= CHEAP;
 }
 
 int tk_marks_ask_again(struct tk_agent *agent, struct tk_file *file)
@@ -226,13 +228,13 @@ int tk_marks_ask_again(struct tk_agent *agent, struct tk_file *file)
 	return 0;
 }
 
-void tk_marks_renew(struct tk_agent *agent)
+void tk_marks_renew(struct tk_agent *agent, uint32_t generation)
 {
 	TK_HOLD(&agent->lock);
 
 	/* Of inodes alone.  It fails for bad arguments only (do_fanotify_mark()). */
 	fanotify_mark(agent->fanotify, FAN_MARK_FLUSH, 0, AT_FDCWD, "/");
-	agent->unasked_generation = agent->now.generation;
+	agent->unasked_generation = generation;
 	for (size_t i = 0; i < TK_TABLE_SIZE; i++)
 		for (struct tk_file *file = agent->table[i]; file; file = file->hash_next)
 			file->unasked = false;

@@ -203,6 +203,7 @@ static uint64_t look_open(struct tk_agent *agent, struct tk_file *file)
 	struct tk_file_counts counts;
 	bool worthwhile;
 	uint64_t stay;
+	int err;
 
 	if (tk_kernel_counts(agent->kernel, &file->inode, &counts))
 		return 0;
@@ -216,12 +217,12 @@ static uint64_t look_open(struct tk_agent *agent, struct tk_file *file)
 	if (!counts.plain)
 		return tk_file_outgrown(agent, file) ? 0 : try_seal(agent, file);
 	/* truncate(2) while it is open for reading only, which no opener announced; or it is opened again and again. */
-	if (worthwhile || (counts.written && !file->writable))
-		tk_contents_writable(agent, file);
+	err = worthwhile || (counts.written && !file->writable) ? tk_contents_writable(agent, file) : 0;
 	TK_HOLD(&agent->lock);
-	if (worthwhile && !file->writable)
+	if (err)
 		file->asked = 0; /* and it is tried again, but not at once */
-	tk_marks_spare(agent, file);
+	else
+		tk_marks_spare(agent, file);
 	return 0;
 }
 
