@@ -401,6 +401,8 @@ void tk_file_insert(struct tk_agent *agent, struct tk_file *file); /* under lock
 void tk_file_drop(struct tk_agent *agent, struct tk_file *file);   /* under lock */
 void tk_file_free(struct tk_file *file);
 int tk_file_reopen(const struct tk_file *file, int flags); /* fd, or -errno; adds O_NOATIME and the like */
+/* What it is to be sealed with: no turn that seals begins without it.  Under lock. */
+struct tk_recipe *tk_file_recipe(struct tk_file *file);
 void tk_files_look(struct tk_agent *agent, bool impatient);
 /* From now on it stays open for as long as its guard point says, whoever closes it.  Under lock. */
 void tk_file_linger(struct tk_file *file);

@@ -123,6 +123,11 @@ void tk_file_drop(struct tk_agent *agent, struct tk_file *file)
 	tk_file_free(file);
 }
 
+struct tk_recipe *tk_file_recipe(struct tk_file *file)
+{
+	return file->renewed ? &file->next_recipe : &file->recipe;
+}
+
 /*
  * The entry of a file, made when there is none.  Returns with the lock held.  -EBUSY: another file answers to
  * the same number; snapshots on btrfs do (KERNEL.md 24).
@@ -156,9 +161,7 @@ static int get_locked(struct tk_agent *agent, struct tk_volume *volume, const st
 		err = -EBUSY;
 	} else {
 		/* While the worker reads it a new one waits: who has brought it is served by it, in the next turn. */
-		struct tk_recipe *last = file->renewed ? &file->next_recipe : &file->recipe;
-
-		if (recipe->generation >= last->generation) { /* or its bearer is late */
+		if (recipe->generation >= tk_file_recipe(file)->generation) { /* or its bearer is late */
 			file->renewed = file->running;
 			*(file->running ? &file->next_recipe : &file->recipe) = *recipe;
 		}

@@ -205,8 +205,8 @@ static int mark_file(struct tk_agent *agent, const struct tk_file *file, unsigne
  */
 void tk_marks_spare(struct tk_agent *agent, struct tk_file *file)
 {
-	if (file->writable && file->asked > 1 && !file->unasked && !file->renewed &&
-	    file->recipe.generation == agent->unasked_generation)
+	if (file->writable && file->asked > 1 && !file->unasked &&
+	    tk_file_recipe(file)->generation == agent->unasked_generation)
 		file->unasked = !mark_file(agent, file, FAN_MARK_ADD);
 }
 
