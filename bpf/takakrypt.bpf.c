@@ -153,11 +153,10 @@ int BPF_PROG(file_open, struct file *file, int ret)
 	if (where < 0)
 		return tk_answer(where);
 	/*
-	 * One of several names, and this one is outside: another may be inside, or was when somebody opened the file
-	 * there.  Who comes by this name sees the bytes as stored, so he is counted among the raw view's.
+	 * One of several names, and this one is outside: another may be inside.  Who comes by this name sees
+	 * the bytes as stored, so he is counted among the raw view's.
 	 */
-	if (where == TK_OUTSIDE && (inode->i_mode & S_IFMT) == S_IFREG &&
-	    (inode->i_nlink > 1 || tk_is_unsealed(&a.inode)))
+	if (where == TK_OUTSIDE && inode->i_nlink > 1 && (inode->i_mode & S_IFMT) == S_IFREG)
 		return tk_answer(tk_register(&a, TK_VIEW_RAW, false));
 	if (where == TK_OUTSIDE)
 		return 0;

@@ -37,8 +37,6 @@ permitted "before: open-read" stranger open-read $R/held
 permitted "before: open-write" stranger open-write $D/outside/x "$TEXT"
 permitted "before: open-then-read" stranger open-then-read $R/held $R/held
 permitted "before: link" root link $R/held $D/outside/held
-echo "$TEXT" >$D/outside/plain && chmod 666 $D/outside/plain
-permitted "before: truncate" stranger truncate $D/outside/plain 3
 rm $D/outside/held
 background "$CASE_DIR/theirs" stranger open-then-read $R/held "$CASE_DIR/go"
 background "$CASE_DIR/ours" "$APP" --uid $STAFF open-then-write $R/held "$CASE_DIR/go" WHEREVER
@@ -68,18 +66,6 @@ refused "meanwhile by the name outside" EBUSY stranger open-read $D/outside/link
 touch "$CASE_DIR/go2"
 settled
 reads "afterwards ciphertext" "data TAKA" stranger open-read $D/outside/linked
-# The name inside goes while somebody has the file open by it.
-background "$CASE_DIR/last-holder" "$APP" --uid $STAFF open-then-read $R/linked "$CASE_DIR/go-last"
-wait_until "somebody has it open again" 20 grep -q ^opened "$CASE_DIR/last-holder"
-refused "then it is not truncated by the name outside" EBUSY stranger truncate $D/outside/linked 3
-permitted "the name inside goes" app unlink $R/linked
-refused "the name outside is the last: nobody sees plaintext" EBUSY stranger open-read $D/outside/linked
-refused "nor truncates it" EBUSY stranger truncate $D/outside/linked 3
-touch "$CASE_DIR/go-last"
-wait_until "who has it open goes on" 20 grep -qx ok "$CASE_DIR/last-holder"
-check "and has read plaintext" grep -q "$TEXT" "$CASE_DIR/last-holder"
-reads "then it is ciphertext" "data TAKA" stranger --repeat-until-ok 20000 open-read $D/outside/linked
-permitted "and truncated by who may" stranger truncate $D/outside/linked 3
 refused "another name is not made" EXDEV app link $R/held $D/outside/held
 
 # Directories across the edge.
