@@ -61,7 +61,7 @@ UNIT      := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*_test
 DIFF_SRC  := $(wildcard tests/differential/*.c)
 LIB_OBJ   := $(call objs,$(LIB_SRC))
 # What the unit tests link: everything that needs no kernel.
-PURE_OBJ  := $(call objs,$(CRYPTO_SRC) $(wildcard loader/policy/*.c) loader/kernel/preempt.c)
+PURE_OBJ  := $(call objs,$(CRYPTO_SRC) $(wildcard loader/policy/*.c) loader/kernel/preempt.c loader/agent/due.c)
 
 $(B)/tests/%_test: tests/unit/%_test.c $(PURE_OBJ)
 	@mkdir -p $(@D)

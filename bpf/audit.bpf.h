@@ -122,7 +122,7 @@ static __always_inline void tk_notify(__u32 type, const struct tk_inode *inode, 
 	struct tk_notice *n = bpf_ringbuf_reserve(&notices, sizeof(*n), 0);
 
 	if (!n) {
-		/* The agent looks at its whole table every second as well. */
+		/* The agent looks at its table as well, a part of it every second. */
 		tk_count(TK_COUNT_NOTICES_DROPPED);
 		return;
 	}

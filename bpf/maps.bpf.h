@@ -69,7 +69,8 @@ TK_HASH(watched_points, struct tk_inode, __u32, TK_MAX_GUARD_POINTS);
 /* Run time. */
 TK_ARRAY(open_files, struct tk_bucket, TK_BUCKETS);
 TK_HASH(descriptions, __u64, struct tk_description, 1048576);
-TK_HASH(pending_opens, __u32, struct tk_pending_open, 65536);
+/* One that no event asks for (loader/agent/marks.c) stays until its thread closes that file, opens another or ends. */
+TK_HASH(pending_opens, __u32, struct tk_pending_open, 262144);
 /*
  * By the address of the executable's description (integrity.bpf.h).  Preallocated, so that only a full map makes
  * insertion fail, not a moment without memory.  The loader makes it as large as there can be processes

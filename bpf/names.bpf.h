@@ -225,21 +225,6 @@ static __always_inline int tk_resize_by_name(struct tk_access *a, __u32 view, bo
 	return tk_refuse(a, TK_DATA_WRITE, a->ready ? reason : TK_NOT_READY, a->ready ? -EBUSY : -ENOKEY);
 }
 
-/* By a name outside: in the raw view, like opening there.  Who has a description has been counted by that. */
-static __always_inline int tk_resize_outside(struct tk_access *a, struct iattr *attr)
-{
-	struct tk_inode inode = a->inode;
-	__u32 reason;
-
-	if (attr->ia_valid & ATTR_FILE)
-		return 0;
-	reason = tk_view_holds(&inode, 0, TK_VIEW_RAW, true, false);
-	if (!reason)
-		return 0;
-	tk_notify(TK_NOTICE_TRUNCATE, &inode, a->guard, TK_VIEW_RAW);
-	return tk_refuse(a, TK_DATA_WRITE, reason, -EBUSY);
-}
-
 /* A change of size, by open(O_TRUNC), ftruncate or truncate(2). */
 static __always_inline int tk_resize(struct tk_access *a, struct iattr *attr, bool adopting)
 {
@@ -298,10 +283,8 @@ int inode_setattr(unsigned long long *ctx)
 	if (!(attr->ia_valid & ATTR_SIZE) && attr->ia_valid & ATTR_FORCE)
 		return 0;
 	where = tk_begin_dentry(&a, now, dentry, attr->ia_valid & ATTR_SIZE ? TK_DATA_WRITE : TK_SET_ATTR);
-	if (where < 0)
+	if (where <= 0)
 		return tk_answer(where);
-	if (where == TK_OUTSIDE)
-		return tk_answer(attr->ia_valid & ATTR_SIZE ? tk_resize_outside(&a, attr) : 0);
 	if (attr->ia_valid & ATTR_SIZE)
 		return tk_answer(tk_resize(&a, attr, now->adopting));
 	view = tk_judge(&a, TK_SET_ATTR);

@@ -135,6 +135,7 @@ SEC("tp_btf/sched_process_exit")
 int BPF_PROG(sched_process_exit, struct task_struct *task)
 {
 	tk_note_death(task);
+	tk_take_back_word(); /* it opens nothing any more; where this is left out, a place of the map is lost */
 	return 0;
 }
 

@@ -153,15 +153,15 @@ int BPF_PROG(file_open, struct file *file, int ret)
 	if (tk_not_ours(inode, now))
 		return 0;
 	actions = tk_open_actions(file);
+	tk_take_back_word();
 	where = tk_begin_file(&a, now, file, actions);
 	if (where < 0)
 		return tk_answer(where);
 	/*
-	 * One of several names, and this one is outside: another may be inside, or was when somebody opened the file there.
-	 * Who comes by this name sees the bytes as stored, so he is counted among the raw view's.
+	 * One of several names, and this one is outside: another may be inside.  Who comes by this name sees
+	 * the bytes as stored, so he is counted among the raw view's.
 	 */
-	if (where == TK_OUTSIDE && (inode->i_mode & S_IFMT) == S_IFREG &&
-	    (inode->i_nlink > 1 || tk_is_moving_or_kept(&a.inode)))
+	if (where == TK_OUTSIDE && inode->i_nlink > 1 && (inode->i_mode & S_IFMT) == S_IFREG)
 		return tk_answer(tk_register(&a, TK_VIEW_RAW, false));
 	if (where == TK_OUTSIDE)
 		return 0;
@@ -444,7 +444,7 @@ int BPF_PROG(file_free_security, struct file *file)
 	view = description->view;
 	tid = description->tid;
 	pending = bpf_map_lookup_elem(&pending_opens, &tid);
-	if (pending && pending->description == address)
+	if (pending && pending->description == address && tid == (__u32)bpf_get_current_pid_tgid())
 		bpf_map_delete_elem(&pending_opens, &tid);
 	bpf_map_delete_elem(&descriptions, &address);
 	tk_view_leave(&inode, view);

@@ -155,20 +155,33 @@ static __always_inline __u32 tk_view_holds(const struct tk_inode *inode, const s
 	return !description && state == TK_SEALED && adopting ? 0 : TK_IN_TRANSITION;
 }
 
-/* Is this file more than its bytes: plaintext, on its way, or kept? */
-static __always_inline bool tk_is_moving_or_kept(const struct tk_inode *inode)
+/*
+ * The verdict left for the agent, a word, is removed by the thread that it is about alone, which is in no other open
+ * then: any other thread could meet the word that has come in its place.  Here it is one that no event has asked for
+ * (loader/agent/marks.c).
+ */
+static __always_inline void tk_take_back_word(void)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+
+	if (bpf_map_lookup_elem(&pending_opens, &tid))
+		bpf_map_delete_elem(&pending_opens, &tid);
+}
+
+/* Does anybody see this file as plaintext, or is it on its way? */
+static __always_inline bool tk_is_unsealed(const struct tk_inode *inode)
 {
 	struct tk_bucket *bucket = tk_bucket(inode);
 	struct tk_open_file *file;
-	bool is = true;
+	bool unsealed = true;
 
 	if (!bucket)
 		return true;
 	bpf_spin_lock(&bucket->lock);
 	file = tk_find(bucket, inode);
-	is = file && (file->state != TK_SEALED || file->plain);
+	unsealed = file && (!tk_is_raw(file->state, false) || file->plain);
 	bpf_spin_unlock(&bucket->lock);
-	return is;
+	return unsealed;
 }
 
 /*

@@ -351,14 +351,14 @@ static void seal_closed(struct tk_agent *agent)
 {
 	uint64_t end = tk_now_ms() + STOP_PATIENCE_MS;
 
-	while (tk_files_unsettled(agent) && tk_now_ms() < end) {
+	while (tk_files_unsettled(agent, 1) && tk_now_ms() < end) {
 		struct timespec until;
 		uint64_t next = tk_now_ms() + 100;
 
 		tk_files_look(agent, true);
 		tk_workers_drain(agent);
 		tk_log_print(agent);
-		if (!tk_files_unsettled(agent))
+		if (!tk_files_unsettled(agent, 1))
 			return;
 		until.tv_sec = (time_t)(next / 1000);
 		until.tv_nsec = (long)(next % 1000) * 1000000;

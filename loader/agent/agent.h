@@ -6,8 +6,9 @@
  *	mounts.c	private mounts and bind mounts; mountinfo.c reads /proc
  *	marks.c		which opens reach the agent
  *	fanotify.c	the only reader of permission events
- *	file.c		the table: who waits for which file
+ *	file.c		the table: who waits for which file; settle.c who waits for all of them
  *	workers.c	the threads that give files their turns
+ *	due.c		which of them have one by themselves, and when
  *	turn.c		one turn of a file: serve its openers, seal it after the last
  *	contents.c	moves contents: unseal, seal, with put_back.c, bytes.c and attributes.c
  *	record.c	a file and its record, changed together
@@ -24,7 +25,7 @@
  *	watchdog.c	the guardian, a process that ends an agent that hangs
  *
  * Locks.  agent->lock guards the table, the queues and the fields of a file
- * that say so; it is never held over I/O.  Everything else of a file belongs to
+ * that say so; it is never held over I/O (but over fanotify_mark(2)).  Everything else of a file belongs to
  * the worker that has its turn.  agent->policy_lock guards what a reload replaces.
  * Order: policy_lock before lock; nothing is locked under marks_lock.
  */
@@ -76,7 +77,8 @@ struct tk_file {
 	bool queued, running;
 	bool wanted;   /* somebody asked for a turn while one was running */
 	bool plain;    /* plaintext was found in it: seal it */
-	uint64_t due;  /* ms; when to have a turn by itself, 0 never */
+	uint64_t due;  /* ms; when to have a turn by itself, 0 never; see tk_due_set() */
+	struct tk_file *due_child, *due_next, *due_before; /* due.c's */
 	uint64_t hold; /* ms; stay open until then (truncate(2)) */
 	bool hold_wanted;
 	bool release_wanted; /* kept, but its record is in somebody's way */
@@ -88,6 +90,8 @@ struct tk_file {
 	uint32_t looked;       /* the round in which that was asked last */
 	uint64_t kept_bytes;   /* of its payload, as counted */
 	uint64_t linger; /* ms; stay open until then although nobody has it */
+	bool unasked;	 /* its opens do not reach the agent: marks.c */
+	unsigned int asked;   /* opens that did, since it was sealed last */
 	_Atomic uint64_t bytes_done, bytes_total; /* being encrypted or decrypted; total 0: none */
 	uint64_t size; /* a guess, to keep a worker free for small files */
 	struct tk_file *queue_next;
@@ -103,6 +107,7 @@ struct tk_file {
 	struct tk_opener *waiting; /* oldest first */
 	unsigned int attempts;	   /* failed tries to seal, for the back-off */
 	bool settled_error;	   /* the failure was reported */
+	bool inside;		   /* all its names, as far as it has any: who writes it is judged */
 	bool recovered;		   /* the record is an earlier agent's: nobody has read all of it since */
 	bool strange;		   /* so is it what lies in the file: torn.c looks before it is put back */
 	bool unguarded;		   /* with the administrator's consent: then the file's own content stays */
@@ -196,7 +201,8 @@ struct tk_agent {
 	pthread_cond_t kept_work; /* records are to be released */
 	unsigned int workers, running, running_large;
 	bool halted;
-	uint64_t next_due;	  /* ms; not later than the earliest tk_file.due; 0: none */
+	uint32_t unasked_generation; /* of the policy whose openers may lead to tk_file.unasked */
+	struct tk_file *due;	  /* the one that is due first; NULL: none is */
 	struct tk_opener *parked; /* of a generation the agent does not know yet */
 	struct tk_opener *namesakes; /* another file is kept under the number of theirs */
 
@@ -270,10 +276,17 @@ int tk_mounts_add(struct tk_agent *agent, struct tk_spot *spot, struct tk_mounts
 void tk_mounts_remove(struct tk_spot *spot, struct tk_mounts *mounts);
 void tk_vaults_announce(struct tk_agent *agent);
 
-/* marks.c: by the main thread, but for tk_marks_pass() */
+/* marks.c: by the main thread, */
 bool tk_marks_set(struct tk_agent *agent, struct tk_spots *spots);
 void tk_marks_forget(struct tk_agent *agent, struct tk_spot *spot);
+void tk_marks_renew(struct tk_agent *agent, uint32_t generation); /* what to seal files with changes */
+/* by the reader of events, */
 bool tk_marks_pass(struct tk_agent *agent, int event);
+/* and by who has the file's turn, or the reader while nobody has it: a mark for a file that is open, under lock. */
+void tk_marks_spare(struct tk_agent *agent, struct tk_file *file);
+bool tk_marks_worthwhile(const struct tk_file *file); /* to make it writable for that */
+/* The mark is gone.  0, or -errno: nothing has changed. */
+int tk_marks_ask_again(struct tk_agent *agent, struct tk_file *file);
 
 /* fanotify.c */
 int tk_fanotify_open(struct tk_agent *agent);
@@ -308,18 +321,22 @@ void tk_file_insert(struct tk_agent *agent, struct tk_file *file); /* under lock
 void tk_file_drop(struct tk_agent *agent, struct tk_file *file);   /* under lock */
 void tk_file_free(struct tk_file *file);
 int tk_file_reopen(const struct tk_file *file, int flags); /* fd, or -errno; adds O_NOATIME and the like */
+/* What it is to be sealed with: no turn that seals begins without it.  Under lock. */
+struct tk_recipe *tk_file_recipe(struct tk_file *file);
 void tk_files_look(struct tk_agent *agent, bool impatient);
 /* From now on it stays open for as long as its guard point says, whoever closes it.  Under lock. */
 void tk_file_linger(struct tk_file *file);
 /* A tk_progress, of the file that is encrypted or decrypted, for `status`. */
 int tk_file_progress(void *file, uint64_t done, uint64_t total);
-/* What lingers is sealed now. */
-void tk_files_hurry(struct tk_agent *agent);
 void tk_files_closed(struct tk_agent *agent, const struct tk_inode *inode);
 int tk_files_plain(struct tk_agent *agent, struct tk_volume *volume, const struct tk_recipe *recipe,
 		   const struct tk_inode *inode, int fd);
 void tk_files_truncate(struct tk_agent *agent, const struct tk_inode *inode, uint32_t guard, uint32_t view);
-size_t tk_files_unsettled(struct tk_agent *agent);
+
+/* settle.c: what lingers is sealed now. */
+void tk_files_hurry(struct tk_agent *agent);
+/* Files that nobody has open as plaintext and that are not sealed yet; counted as far as `enough`. */
+size_t tk_files_unsettled(struct tk_agent *agent, size_t enough);
 
 /* workers.c */
 int tk_workers_start(struct tk_agent *agent);
@@ -334,6 +351,9 @@ void tk_file_turned(struct tk_agent *agent, struct tk_file *file, uint64_t due);
 void tk_workers_drain(struct tk_agent *agent);
 /* Waits for the turns that are going on; none begins any more. */
 void tk_workers_halt(struct tk_agent *agent);
+
+/* due.c: under lock.  due: ms, 0 never.  True when no other file is due before this one. */
+bool tk_due_set(struct tk_agent *agent, struct tk_file *file, uint64_t due);
 
 /* turn.c: returns the time (tk_now_ms) of the next turn, 0 when another one is only needed if something
  * happens. */

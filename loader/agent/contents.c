@@ -175,8 +175,11 @@ static int unseal_sealed(struct tk_agent *agent, struct tk_file *file, bool writ
 	fd = tk_file_reopen(file, O_RDONLY);
 	err = fd < 0 ? fd : fstat(fd, &st) ? -errno : tk_contents_kind(fd, (uint64_t)st.st_size, &kind);
 	tk_fd_close(&fd);
-	if (!err)
+	if (!err) {
+		/* Opened by its only name, which is inside then; and nobody gives it one outside. */
+		file->inside = st.st_nlink <= 1;
 		err = kind == TK_TAKA ? unseal_taka(agent, file, &st, write) : begin_plain(agent, file, &st);
+	}
 	if (err && file->state == TK_UNSEALING) {
 		/* Untouched: undo the state.  A record may be there, by a sync that failed: remove it first. */
 		if (tk_file_sealed(agent, file))
@@ -376,7 +379,8 @@ int tk_contents_seal(struct tk_agent *agent, struct tk_file *file)
 	TK_AUTO_FD fd = -1;
 	int err;
 
-	err = tk_kernel_counts(agent->kernel, &file->inode, &counts);
+	/* Before the lease test, which would refuse who opens it unasked and does not want to wait (O_NONBLOCK). */
+	err = tk_marks_ask_again(agent, file) ?: tk_kernel_counts(agent->kernel, &file->inode, &counts);
 	if (err)
 		return err;
 	if (counts.plain)
@@ -388,7 +392,6 @@ int tk_contents_seal(struct tk_agent *agent, struct tk_file *file)
 	if (!tk_nobody_has(fd))
 		return -EAGAIN;
 	tk_fd_close(&fd);
-
 	err = tk_file_set_state(agent, file, TK_SEALING); /* -EBUSY when an opener has come */
 	if (err)
 		return err;

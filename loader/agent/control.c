@@ -238,7 +238,7 @@ static void look_settled(struct tk_agent *agent, struct client *client)
 	char text[512];
 	size_t left;
 
-	if (tk_sweep_done(agent) >= client->sweep && !tk_files_unsettled(agent)) {
+	if (tk_sweep_done(agent) >= client->sweep && !tk_files_unsettled(agent, 1)) {
 		answer(client, tk_kept_left(agent, text, sizeof(text)) == -EROFS ? text : NULL);
 		client->waiting = NOTHING;
 		return;
@@ -246,7 +246,7 @@ static void look_settled(struct tk_agent *agent, struct client *client)
 	tk_files_hurry(agent);
 	if (tk_now_ms() < client->deadline)
 		return;
-	left = tk_files_unsettled(agent);
+	left = tk_files_unsettled(agent, SIZE_MAX);
 	snprintf(text, sizeof(text), "timed out: %zu closed files are not sealed yet%s", left,
 		 tk_sweep_done(agent) < client->sweep ? ", and the sweep is not through" : "");
 	answer(client, text);

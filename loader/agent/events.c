@@ -43,8 +43,8 @@ void *tk_notices_thread(void *arg)
 
 		if (err && err != -EINTR && err != -ETIMEDOUT && err != -EAGAIN) {
 			tk_report(agent,
-				  "notices of the kernel programs cannot be read, the table is looked at "
-				  "each second instead: %s",
+				  "notices of the kernel programs cannot be read, the table is looked at, "
+				  "a part each second, instead: %s",
 				  tk_strerror(err));
 			for (;;)
 				pause(); /* a thread of the agent must not end */

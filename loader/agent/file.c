@@ -22,6 +22,7 @@
  */
 #define RESERVED_DESCRIPTORS 320
 #define RELEASE_PATIENCE_MS 5000 /* how long an opener waits for another file's record to go */
+#define LOOK_AT_ONCE 1000 /* files, of each second's look; all of them when there are less */
 
 static size_t chain(const struct tk_inode *inode)
 {
@@ -118,9 +119,15 @@ void tk_file_drop(struct tk_agent *agent, struct tk_file *file)
 		at = &(*at)->hash_next;
 	*at = file->hash_next;
 	agent->file_count--;
+	tk_due_set(agent, file, 0);
 	if (agent->namesakes)
 		tk_wake(agent->wake);
 	tk_file_free(file);
+}
+
+struct tk_recipe *tk_file_recipe(struct tk_file *file)
+{
+	return file->renewed ? &file->next_recipe : &file->recipe;
 }
 
 /* Under lock.  False: it is more than kept. */
@@ -166,8 +173,10 @@ static int get_locked(struct tk_agent *agent, struct tk_volume *volume, const st
 		pthread_mutex_unlock(&agent->lock);
 	} else {
 		/* While the worker reads it a new one waits: who has brought it is served by it, in the next turn. */
-		file->renewed = file->running;
-		*(file->running ? &file->next_recipe : &file->recipe) = *recipe;
+		if (recipe->generation >= tk_file_recipe(file)->generation) { /* or its bearer is late */
+			file->renewed = file->running;
+			*(file->running ? &file->next_recipe : &file->recipe) = *recipe;
+		}
 		*ret_file = file;
 	}
 	tk_file_free(fresh);
@@ -296,8 +305,11 @@ void tk_files_open(struct tk_agent *agent, struct tk_opener *opener)
 	}
 	opener->deadline = 0;
 	file->generation = pending->generation;
-	at_once = open_already(file, opener);
-	if (!at_once) {
+	file->asked++;
+	at_once = open_already(file, opener) && !tk_marks_worthwhile(file);
+	if (at_once) {
+		tk_marks_spare(agent, file);
+	} else {
 		err = tk_event_park(agent, opener->event);
 		if (!err) {
 			opener->next = file->arrivals;
@@ -333,38 +345,34 @@ void tk_files_unpark(struct tk_agent *agent)
 
 /* ---------------------------------------------------------------- other reasons for a turn */
 
-/* Closes can be missed (KERNEL.md 6): every entry is looked at now and then; kept ones by kept.c. */
+/*
+ * Closes can be missed (KERNEL.md 6): every entry is looked at now and then.  With many files open not all at
+ * once, or openers would wait behind turns that nobody needs; those missed could not be sealed faster either.
+ * Kept ones are kept.c's.
+ */
 void tk_files_look(struct tk_agent *agent, bool impatient)
 {
+	static size_t next; /* chain to go on with; under lock */
+	size_t looked = 0;
 	TK_HOLD(&agent->lock);
 
-	for (size_t i = 0; i < TK_TABLE_SIZE; i++)
-		for (struct tk_file *file = agent->table[i]; file; file = file->hash_next)
+	for (size_t i = 0; i < TK_TABLE_SIZE && (impatient || looked < LOOK_AT_ONCE); i++) {
+		for (struct tk_file *file = agent->table[next]; file; file = file->hash_next)
 			if (!file->listed && (!file->due || impatient)) {
 				file->linger = impatient ? 0 : file->linger;
 				tk_file_queue(agent, file);
+				looked++;
 			}
+		next = (next + 1) % TK_TABLE_SIZE;
+	}
 	pthread_cond_signal(&agent->kept_work);
 }
 
-/* In eight steps, not at any time: whenever something is due all files are looked at. */
 void tk_file_linger(struct tk_file *file)
 {
-	uint64_t linger = file->recipe.linger, step = linger / 8 + 1;
+	uint64_t linger = file->recipe.linger;
 
-	file->linger = linger ? (tk_now_ms() + linger + step - 1) / step * step : 0;
-}
-
-void tk_files_hurry(struct tk_agent *agent)
-{
-	TK_HOLD(&agent->lock);
-
-	for (size_t i = 0; i < TK_TABLE_SIZE; i++)
-		for (struct tk_file *file = agent->table[i]; file; file = file->hash_next) {
-			if (file->linger)
-				tk_file_queue(agent, file);
-			file->linger = 0;
-		}
+	file->linger = linger ? tk_now_ms() + linger : 0;
 }
 
 /* The last one has closed it. */
@@ -439,49 +447,4 @@ void tk_files_truncate(struct tk_agent *agent, const struct tk_inode *inode, uin
 	file->hold_wanted = true;
 	tk_file_queue(agent, file);
 	pthread_mutex_unlock(&agent->lock);
-}
-
-/* Somebody who is not counted has kept it from being sealed for so long that he must have it open. */
-static bool held_uncounted(const struct tk_file *file)
-{
-	return file->state == TK_OPEN && file->attempts > 8 && !file->settled_error;
-}
-
-static bool unsettled_itself(const struct tk_agent *agent, const struct tk_file *file)
-{
-	/* Sealed it is; but who waits for all to be settled wants it to be durable without its record. */
-	if (file->state == TK_KEPT && !file->running && !file->queued)
-		return (atomic_load(&agent->settling) || atomic_load(&agent->stopping)) &&
-		       !atomic_load(&file->volume->read_only);
-	return !held_uncounted(file) &&
-	       (file->running || file->queued || file->plain || file->state != TK_SEALED);
-}
-
-/* Files that nobody has open as plaintext and that are not sealed yet. */
-size_t tk_files_unsettled(struct tk_agent *agent)
-{
-	struct tk_inode *inodes = NULL;
-	size_t count = 0, unsettled = 0;
-
-	{
-		TK_HOLD(&agent->lock);
-		inodes = malloc((agent->file_count + 1) * sizeof(*inodes));
-		if (!inodes)
-			return agent->file_count;
-		for (size_t i = 0; i < TK_TABLE_SIZE; i++)
-			for (struct tk_file *file = agent->table[i]; file; file = file->hash_next)
-				if (unsettled_itself(agent, file))
-					inodes[count++] = file->inode;
-	}
-	for (size_t i = 0; i < count; i++) {
-		struct tk_file_counts counts;
-		enum tk_file_state state;
-
-		if (!tk_kernel_counts(agent->kernel, &inodes[i], &counts) &&
-		    !tk_kernel_state(agent->kernel, &inodes[i], &state) &&
-		    (!counts.plain || state == TK_SEALING || state == TK_KEPT))
-			unsettled++;
-	}
-	free(inodes);
-	return unsettled;
 }

@@ -16,6 +16,12 @@
  * nobody marks a mount there any more; then all these marks go; and only then do the
  * programs let anybody in.
  *
+ * A file that is open as plaintext, and may be written, has nothing to ask the agent either: the programs decide
+ * and count, and refuse the raw view.  When it is opened again it gets a mark that ignores, on its inode, which
+ * goes before the file may be sealed: who is counted before SEALING makes the programs refuse that state, and who is
+ * counted later finds no mark (fsnotify_open_perm() comes after security_file_open()).  Whatever changes what a
+ * file is sealed with, a policy or a guard point that comes, takes these marks away: openers bring it.
+ *
  * Whether a mount is wide is asked of the programs, who look at the mount's root, and never
  * judged by what was opened through it: openers are killed while they wait, and their
  * verdicts go with them.
@@ -27,7 +33,14 @@
 
 #include "loader/agent/agent.h"
 
-#define IGNORE (FAN_MARK_ADD | FAN_MARK_MOUNT | FAN_MARK_IGNORED_MASK | FAN_MARK_IGNORED_SURV_MODIFY)
+#define IGNORING (FAN_MARK_IGNORED_MASK | FAN_MARK_IGNORED_SURV_MODIFY)
+#define IGNORE (FAN_MARK_ADD | FAN_MARK_MOUNT | IGNORING)
+/*
+ * A file that is open for reading alone is made writable for the sake of a mark when it is opened again this often:
+ * that costs flushes, and a mark before it would let writers in.
+ */
+#define WORTHWHILE 64
+#define CHEAP (1 << 20) /* bytes: openers wait while more is flushed */
 
 /* ---------------------------------------------------------------- marks that ignore */
 
@@ -174,4 +187,55 @@ void tk_marks_forget(struct tk_agent *agent, struct tk_spot *spot)
 	if (tk_kernel_watch(agent->kernel, &spot->inode, TK_WATCH_NONE))
 		tk_report(agent, "%s: the kernel programs cannot be told that it is watched no more",
 			  spot->path);
+}
+
+/* ---------------------------------------------------------------- marks on files */
+
+static int mark_file(struct tk_agent *agent, const struct tk_file *file, unsigned int what)
+{
+	char link[32];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", file->path);
+	return fanotify_mark(agent->fanotify, what | IGNORING, FAN_OPEN_PERM, AT_FDCWD, link) ? -errno : 0;
+}
+
+/*
+ * Of a file that is open, and that is to be sealed as the present policy says.  Where the mark cannot be had each open
+ * costs a round trip.
+ */
+void tk_marks_spare(struct tk_agent *agent, struct tk_file *file)
+{
+	if (file->writable && file->asked > 1 && !file->unasked &&
+	    tk_file_recipe(file)->generation == agent->unasked_generation)
+		file->unasked = !mark_file(agent, file, FAN_MARK_ADD);
+}
+
+bool tk_marks_worthwhile(const struct tk_file *file)
+{
+	return !file->writable && file->asked > WORTHWHILE && file->size <= CHEAP;
+}
+
+int tk_marks_ask_again(struct tk_agent *agent, struct tk_file *file)
+{
+	int err;
+	TK_HOLD(&agent->lock);
+
+	err = file->unasked ? mark_file(agent, file, FAN_MARK_REMOVE) : 0;
+	if (err && err != -ENOENT)
+		return err;
+	file->unasked = false;
+	file->asked = 0;
+	return 0;
+}
+
+void tk_marks_renew(struct tk_agent *agent, uint32_t generation)
+{
+	TK_HOLD(&agent->lock);
+
+	/* Of inodes alone.  It fails for bad arguments only (do_fanotify_mark()). */
+	fanotify_mark(agent->fanotify, FAN_MARK_FLUSH, 0, AT_FDCWD, "/");
+	agent->unasked_generation = generation;
+	for (size_t i = 0; i < TK_TABLE_SIZE; i++)
+		for (struct tk_file *file = agent->table[i]; file; file = file->hash_next)
+			file->unasked = false;
 }

@@ -50,6 +50,7 @@ struct tk_volume {
 
 /* How a file is encrypted, copied out of the policy so that it outlives a reload. */
 struct tk_recipe {
+	uint32_t generation; /* of the policy that says so */
 	uint32_t algorithm; /* enum tk_algorithm; 0: the policy names no key */
 	uint32_t chunk_log2;
 	uint32_t linger; /* ms */

@@ -172,6 +172,7 @@ static int spots_make(struct tk_agent *agent, const struct tk_compiled *compiled
 			err = -ENOMEM;
 		if (!err)
 			spot_fill(agent, compiled, place, spot_of_place(old, place), &mounts, spot);
+		spot->recipe.generation = spots.generation;
 	}
 	tk_mountinfo_free(&mounts);
 	if (err) {
@@ -290,6 +291,8 @@ static int adopt(struct tk_agent *agent, bool doubtful, char *ret_error, size_t 
 		snprintf(ret_error, size, "the kernel programs cannot be asked: %s", tk_strerror(err));
 		return err;
 	}
+	/* At once: keys may come from far away, and until they are here new openers wait. */
+	tk_marks_renew(agent, control.generation);
 	err = load_text(agent, control.generation, &compiled, &places, ret_error, size);
 	if (err)
 		return err;
@@ -463,6 +466,7 @@ void tk_policy_appear(struct tk_agent *agent)
 				continue;
 			}
 			spot_fill(agent, agent->compiled, &places->items[i], NULL, &mounts, &spot);
+			spot.recipe.generation = agent->now.generation;
 			insert(agent, &spot);
 			fresh = appeared = true;
 		}
@@ -470,8 +474,10 @@ void tk_policy_appear(struct tk_agent *agent)
 	}
 	tk_mountinfo_free(&mounts);
 	tk_problems_free(&problems);
-	if (appeared)
+	if (appeared) {
+		tk_marks_renew(agent, agent->now.generation);
 		report_mounts_inside(agent);
+	}
 	changed = fresh && tk_marks_set(agent, &agent->now);
 	for (struct tk_volume *volume = agent->volumes; volume; volume = volume->next)
 		changed |= !atomic_load(&volume->recovered);

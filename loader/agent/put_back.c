@@ -18,7 +18,7 @@ static bool keep(struct tk_agent *agent, struct tk_file *file, int fd)
 {
 	struct stat st;
 
-	if (fstat(fd, &st) || st.st_nlink != 1 || !tk_kept_allowed(agent, file))
+	if (fstat(fd, &st) || st.st_nlink != 1 || !file->inside || !tk_kept_allowed(agent, file))
 		return false;
 	file->kept_since = st.st_ctim;
 	if (tk_file_set_state(agent, file, TK_KEPT))

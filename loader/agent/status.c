@@ -257,7 +257,7 @@ char *tk_status_json(struct tk_agent *agent)
 	add_times(agent, json);
 	add_files(agent, json);
 	add_work(agent, json);
-	add_number(json, "unsettled", tk_files_unsettled(agent));
+	add_number(json, "unsettled", tk_files_unsettled(agent, SIZE_MAX));
 	add_sweep(agent, json);
 	add_programs(agent, json);
 	add_events(agent, json);

@@ -225,21 +225,28 @@ static uint64_t try_seal(struct tk_agent *agent, struct tk_file *file)
 static uint64_t look_open(struct tk_agent *agent, struct tk_file *file)
 {
 	struct tk_file_counts counts;
+	bool worthwhile;
 	uint64_t stay;
+	int err;
 
 	if (tk_kernel_counts(agent->kernel, &file->inode, &counts))
 		return 0;
 	{
 		TK_HOLD(&agent->lock);
 		stay = file->hold > file->linger ? file->hold : file->linger;
+		worthwhile = tk_marks_worthwhile(file);
 	}
 	if (!counts.plain && stay > tk_now_ms())
 		return stay;
 	if (!counts.plain)
 		return tk_file_outgrown(agent, file) ? 0 : try_seal(agent, file);
-	/* truncate(2) while it is open for reading only: no opener announced it. */
-	if (counts.written && !file->writable)
-		tk_contents_writable(agent, file);
+	/* truncate(2) while it is open for reading only, which no opener announced; or it is opened again and again. */
+	err = worthwhile || (counts.written && !file->writable) ? tk_contents_writable(agent, file) : 0;
+	TK_HOLD(&agent->lock);
+	if (err)
+		file->asked = 0; /* and it is tried again, but not at once */
+	else
+		tk_marks_spare(agent, file);
 	return 0;
 }
 

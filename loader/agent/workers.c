@@ -111,7 +111,7 @@ void tk_file_queue(struct tk_agent *agent, struct tk_file *file)
 	if (file->queued)
 		return;
 	file->queued = true;
-	file->due = 0;
+	tk_due_set(agent, file, 0);
 	push(file->size >= LARGE ? &agent->large : &agent->small, file);
 	pthread_cond_signal(&agent->work);
 }
@@ -136,23 +136,13 @@ bool tk_file_outgrown(struct tk_agent *agent, struct tk_file *file)
 	return true;
 }
 
-/* Under lock: queues what is due, and finds out when to look again. */
+/* Under lock. */
 static void queue_due(struct tk_agent *agent)
 {
-	uint64_t now = tk_now_ms(), next = 0;
+	uint64_t now = tk_now_ms();
 
-	if (!agent->next_due || agent->next_due > now)
-		return;
-	for (size_t i = 0; i < TK_TABLE_SIZE; i++)
-		for (struct tk_file *file = agent->table[i]; file; file = file->hash_next) {
-			if (!file->due)
-				continue;
-			if (file->due <= now)
-				tk_file_queue(agent, file);
-			else if (!next || file->due < next)
-				next = file->due;
-		}
-	agent->next_due = next;
+	while (agent->due && agent->due->due <= now)
+		tk_file_queue(agent, agent->due);
 }
 
 static struct tk_file *next_file(struct tk_agent *agent, bool *ret_large)
@@ -177,22 +167,19 @@ static void wait_for_work(struct tk_agent *agent)
 {
 	struct timespec until;
 
-	if (!agent->next_due) {
+	if (!agent->due) {
 		pthread_cond_wait(&agent->work, &agent->lock);
 		return;
 	}
-	until.tv_sec = (time_t)(agent->next_due / 1000);
-	until.tv_nsec = (long)(agent->next_due % 1000) * 1000000;
+	until.tv_sec = (time_t)(agent->due->due / 1000);
+	until.tv_nsec = (long)(agent->due->due % 1000) * 1000000;
 	pthread_cond_timedwait(&agent->work, &agent->lock, &until);
 }
 
 void tk_file_due(struct tk_agent *agent, struct tk_file *file, uint64_t due)
 {
-	file->due = due;
-	if (!agent->next_due || due < agent->next_due) {
-		agent->next_due = due;
+	if (tk_due_set(agent, file, due))
 		pthread_cond_signal(&agent->work);
-	}
 }
 
 void tk_file_turned(struct tk_agent *agent, struct tk_file *file, uint64_t due)

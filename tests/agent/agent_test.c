@@ -348,9 +348,7 @@ static void test_sweep(struct rig *rig)
 	      "%s: from before", rig->fs);
 	held = open(in(rig, "old/held"), O_RDWR | O_CLOEXEC);
 	check(agent_start(rig, NULL), "%s: agent", rig->fs);
-	for (int i = 0; i < 100 && !is_taka(rig, "old/a"); i++)
-		usleep(20000);
-	check(is_taka(rig, "old/a"), "%s: the sweep seals", rig->fs);
+	check(WAIT_FOR(is_taka(rig, "old/a")), "%s: the sweep seals", rig->fs);
 	check(!is_taka(rig, "old/held"), "%s: but nothing that is open", rig->fs);
 	close(held);
 	check(agent_settle(rig) && is_taka(rig, "old/held"), "%s: until it is closed", rig->fs);

@@ -154,29 +154,11 @@ int tk_kernel_counters(struct tk_kernel *kernel, uint64_t ret_counters[TK_COUNTE
 
 /* ---------------------------------------------------------------- files */
 
-static struct fake_file *file_find(struct fake_shared *shared, const struct tk_inode *inode)
-{
-	for (uint32_t i = 0; i < shared->file_count; i++)
-		if (!memcmp(&shared->files[i].inode, inode, sizeof(*inode)))
-			return &shared->files[i];
-	return NULL;
-}
-
 static struct fake_file *file_get(struct tk_kernel *kernel, const struct tk_inode *inode)
 {
-	struct fake_shared *shared = kernel->shared;
-	struct fake_file *file;
+	TK_HOLD(&kernel->lock);
 
-	pthread_mutex_lock(&kernel->lock);
-	file = file_find(shared, inode);
-	if (!file && shared->file_count < FAKE_FILES) {
-		file = &shared->files[shared->file_count];
-		memset(file, 0, sizeof(*file));
-		file->inode = *inode;
-		shared->file_count++;
-	}
-	pthread_mutex_unlock(&kernel->lock);
-	return file;
+	return fake_file_find(kernel->shared, inode) ?: fake_file_add(kernel->shared, inode);
 }
 
 static int file_open(struct tk_kernel *kernel, const struct fake_file *file, int flags)
@@ -194,6 +176,8 @@ static bool busy_now(struct tk_kernel *kernel, const struct fake_file *file)
 	int fd;
 	bool had;
 
+	if (file->held)
+		return true;
 	if (!file->handle_bytes)
 		return false; /* never opened */
 	fd = file_open(kernel, file, O_RDONLY | O_NOATIME);
@@ -207,7 +191,7 @@ static bool busy_now(struct tk_kernel *kernel, const struct fake_file *file)
 /* The agent's own descriptors and those of this file are there for an instant only: look again. */
 static bool busy(struct tk_kernel *kernel, const struct fake_file *file)
 {
-	for (int i = 0; i < 6; i++) {
+	for (int i = 0; i < 6 && !file->held; i++) {
 		if (!busy_now(kernel, file))
 			return false;
 		usleep(300);
@@ -285,7 +269,7 @@ int tk_kernel_set_state(struct tk_kernel *kernel, const struct tk_inode *inode, 
 
 int tk_kernel_state(struct tk_kernel *kernel, const struct tk_inode *inode, enum tk_file_state *ret_state)
 {
-	struct fake_file *file = file_find(kernel->shared, inode);
+	struct fake_file *file = fake_file_find(kernel->shared, inode);
 
 	*ret_state = file ? (enum tk_file_state)file->state : TK_SEALED;
 	return 0;
@@ -294,7 +278,7 @@ int tk_kernel_state(struct tk_kernel *kernel, const struct tk_inode *inode, enum
 int tk_kernel_counts(struct tk_kernel *kernel, const struct tk_inode *inode,
 		     struct tk_file_counts *ret_counts)
 {
-	struct fake_file *file = file_find(kernel->shared, inode);
+	struct fake_file *file = fake_file_find(kernel->shared, inode);
 	struct tk_file_counts counts = {};
 	struct fake_file before;
 
@@ -396,9 +380,14 @@ int tk_kernel_take_open(struct tk_kernel *kernel, uint32_t tid, struct tk_pendin
 
 int tk_kernel_poll_notices(struct tk_kernel *kernel, int timeout_ms, tk_notice_fn fn, void *ctx)
 {
+	static uint64_t took; /* ms, by the round before: others get as much */
 	struct fake_shared *shared = kernel->shared;
+	uint64_t begun;
 
-	poll(NULL, 0, 3);
+	poll(NULL, 0, (int)(3 + took));
+	if (shared->no_notices)
+		return 0;
+	begun = tk_now_ms();
 	for (uint32_t i = 0; i < shared->file_count; i++) {
 		struct fake_file *file = &shared->files[i];
 		struct tk_notice notice = {.type = TK_NOTICE_CLOSED, .inode = file->inode};
@@ -415,6 +404,7 @@ int tk_kernel_poll_notices(struct tk_kernel *kernel, int timeout_ms, tk_notice_f
 		for (long times = shared->bad_notices ? random() % 4 / 2 * (1 + random() % 2) : 1; times; times--)
 			fn(ctx, &notice);
 	}
+	took = tk_now_ms() - begun;
 	return 0;
 }
 

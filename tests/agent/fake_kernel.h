@@ -9,18 +9,22 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "bpf/abi.h"
 
 #define FAKE_FILES 16384
+#define FAKE_CHAINS 4096
 #define FAKE_PLACES 16
 #define FAKE_RAW_UID 65534 /* opens by this user get the raw view */
 
 struct fake_file {
 	struct tk_inode inode;
+	uint32_t next; /* in its chain: index + 1, or 0 */
 	_Atomic uint32_t state;
-	_Atomic bool told;	 /* of its last close */
-	_Atomic uint32_t raw;	 /* the agent counts up, tests count down when they close */
+	_Atomic bool told;    /* of its last close */
+	_Atomic uint32_t raw; /* the agent counts up, tests count down when they close */
+	_Atomic bool held;    /* a test has it open and says so, as it has thousands: nobody needs to look */
 	int64_t mtime, mtime_ns; /* at UNSEALING: whether it was written to */
 	uint64_t size;
 	_Atomic bool
@@ -61,9 +65,10 @@ struct fake_shared {
 	_Atomic uint32_t file_count, place_count;
 	struct tk_inode places[FAKE_PLACES];
 	_Atomic uint32_t watched[FAKE_PLACES]; /* enum tk_watch */
-	struct fake_file files[FAKE_FILES];
-	_Atomic uint32_t untimely;  /* guard points opened while mounts there might be ignored */
-	_Atomic uint32_t undecided; /* opens whose file the fake could not find out */
+	struct fake_file files[FAKE_FILES];    /* in the order they came to be known */
+	_Atomic uint32_t chains[FAKE_CHAINS];  /* newest first: index + 1, or 0 */
+	_Atomic uint32_t untimely;	       /* guard points opened while mounts there might be ignored */
+	_Atomic uint32_t undecided;	       /* opens whose file the fake could not find out */
 
 	/* What tests do to the agent while it runs; nothing when zero. */
 	_Atomic uint32_t refuse_state, refusals; /* so many changes to this state fail with EIO */
@@ -85,6 +90,7 @@ struct fake_shared {
 	_Atomic uint64_t written;   /* bytes the agent has written so far */
 	_Atomic uint64_t cloned;    /* bytes it has shared instead */
 	_Atomic bool bad_notices;   /* of closes: half are lost, and some come twice */
+	_Atomic bool no_notices;    /* of closes: all are lost */
 	_Atomic uint32_t hang;	    /* enum fake_hang */
 	_Atomic uint32_t hanging;   /* threads that do */
 	_Atomic uint32_t flushes;   /* calls that wait until something is on the disk */
@@ -97,6 +103,14 @@ extern struct fake_shared *fake_shared;
 
 /* Directories on the mounts that the tests look at the agent's work through: opens there reach no mark. */
 extern int fake_eyes[2];
+
+/* fake_files.c.  NULL: nothing is known of it.  By its number alone: the newest file that had it. */
+struct fake_file *fake_file_of(struct fake_shared *shared, uint64_t ino);
+struct fake_file *fake_file_find(struct fake_shared *shared, const struct tk_inode *inode);
+/* One call at a time.  NULL: there is no place left. */
+struct fake_file *fake_file_add(struct fake_shared *shared, const struct tk_inode *inode);
+/* When all are sealed. */
+void fake_files_forget(struct fake_shared *shared);
 
 /* fake_openers.c: path and flags of the open that a thread waits in; 0, -errno.  Who it is. */
 int fake_opened(uint32_t tid, char *ret_path, size_t size, uint32_t *ret_flags);

@@ -110,7 +110,7 @@ static bool ready(struct rig *rig, const struct work *work, bool kept)
 	if (!all_sealed(rig))
 		rig_ask_to_settle(rig); /* or records of files that are gone would be there for a moment */
 	work_clear(rig, work);
-	rig->shared->file_count = 0; /* all is sealed: nothing is known of them */
+	fake_files_forget(rig->shared); /* all is sealed: nothing is known of them */
 	if (!work_prepare(rig, work) || !WAIT_FOR(at_ease(rig)))
 		return false;
 	return kept || all_sealed(rig) || (rig_ask_to_settle(rig) && WAIT_FOR(all_sealed(rig)));

@@ -88,10 +88,11 @@ static int open_error(const char *path, int flags)
 	return fd < 0 ? errno : 0;
 }
 
+/* Ten thousand files take a while, so it is not asked for before it is nearly so. */
 static bool at_rest(const struct rig *rig)
 {
-	for (int tries = 0; tries < 12; tries++)
-		if (rig_ask_to_settle(rig) && WAIT_FOR(all_sealed(rig)))
+	for (int tries = 0; tries < 60; tries++)
+		if (WAIT_FOR(all_sealed(rig)) && rig_ask_to_settle(rig) && all_sealed(rig))
 			return true;
 	return false;
 }
@@ -107,17 +108,38 @@ static unsigned int count_intact(const struct rig *rig, unsigned int files)
 
 /* ---------------------------------------------------------------- many at once */
 
+/* How many of them are there as plaintext afterwards. */
+static unsigned int open_many(struct rig *rig, int *ret_held, unsigned int files)
+{
+	unsigned int opened = 0;
+
+	for (unsigned int i = 0; i < files; i++) {
+		ret_held[i] = open(numbered(rig, i), O_RDWR | O_CLOEXEC);
+		if (ret_held[i] < 0 || !plain_now(rig, ret_held[i]))
+			continue;
+		file_of(rig, ret_held[i])->held = true;
+		opened++;
+	}
+	return opened;
+}
+
+static void close_many(struct rig *rig, const int *held, unsigned int files)
+{
+	for (unsigned int i = 0; i < files; i++) {
+		if (file_of(rig, held[i]))
+			file_of(rig, held[i])->held = false;
+		if (held[i] >= 0)
+			close(held[i]);
+	}
+}
+
 static void test_many(struct rig *rig, unsigned int files)
 {
 	long idle_memory = memory(rig), idle_descriptors = descriptors(rig);
 	int *held = malloc(files * sizeof(*held));
-	unsigned int opened = 0;
 	uint64_t begun = tk_now_ms();
+	unsigned int opened = open_many(rig, held, files);
 
-	for (unsigned int i = 0; i < files; i++) {
-		held[i] = open(numbered(rig, i), O_RDWR | O_CLOEXEC);
-		opened += held[i] >= 0 && plain_now(rig, held[i]);
-	}
 	check(opened == files, "%s: %u of %u files are open at once", rig->fs, opened, files);
 	printf("# %s: %u files opened in %.1f s; each takes the agent %.1f KiB and %.2f descriptors\n",
 	       rig->fs, files, (double)(tk_now_ms() - begun) / 1000,
@@ -126,11 +148,26 @@ static void test_many(struct rig *rig, unsigned int files)
 	check(WAIT_FOR(status_number(rig, "files", "open") == (long)files), "%s: and status counts them",
 	      rig->fs);
 	begun = tk_now_ms();
-	for (unsigned int i = 0; i < files; i++)
-		close(held[i]);
+	close_many(rig, held, files);
 	free(held);
 	check(at_rest(rig), "%s: all of them are sealed", rig->fs);
 	printf("# %s: and sealed %.1f s after the close\n", rig->fs, (double)(tk_now_ms() - begun) / 1000);
+}
+
+/* More than the agent looks at in a second: no close is heard of, and all of them are found nevertheless. */
+static void test_unheard(struct rig *rig, unsigned int files)
+{
+	unsigned int tries = 0;
+	int held[2500];
+
+	files = files < 2500 ? files : 2500;
+	check(open_many(rig, held, files) == files, "%s: %u are open", rig->fs, files);
+	rig->shared->no_notices = true;
+	close_many(rig, held, files);
+	while (!WAIT_FOR(all_sealed(rig)) && ++tries < 6)
+		;
+	check(tries < 6, "%s: %u that were closed unheard are sealed", rig->fs, files);
+	rig->shared->no_notices = false;
 }
 
 /* ---------------------------------------------------------------- one after the other, beside one that is
@@ -266,6 +303,7 @@ void limits_tests(const char *fs, unsigned int files, unsigned int seconds)
 		written = written && write_new(numbered(&rig, i), SIZE, i);
 	check(written && at_rest(&rig), "%s: %u files", fs, files);
 	test_many(&rig, files);
+	test_unheard(&rig, files);
 	check(count_intact(&rig, files) == files && at_rest(&rig), "%s: all are what they were", fs);
 	test_sustained(&rig, files, seconds);
 	test_descriptors(&rig, files);

@@ -88,7 +88,7 @@ static int agent(char **argv)
 int main(int argc, char **argv)
 {
 	static const char *const all[] = {"ext4", "xfs", "btrfs"};
-	static const struct extent whole = {.faults = 8, .kills = 16, .cuts = 2, .large = true},
+	static const struct extent whole = {.faults = 16, .kills = 32, .cuts = 4, .large = true},
 				   sample = {.faults = 400, .kills = 300, .cuts = 150},
 				   rekey = {.faults = 16, .cuts = 4, .large = true, .only_rekey = true};
 	const char *const *fs = all;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * tests/agent/marks_test.c - which opens reach the agent, from whatever mount namespace:
- * all inside guard points at the first try, and outside one a mount.
+ * all inside guard points at the first try, but not of files that are open already, and outside one a mount.
  */
 #include "tests/agent/marks_test.h"
 
@@ -61,6 +61,28 @@ static bool is_ignored(const struct rig *rig, uint32_t id)
 		if (sscanf(line, "fanotify mnt_id:%x mflags:%x mask:%x ignored_mask:%x", &mount, &flags,
 			   &mask, &ignored) == 4 &&
 		    mount == id)
+			found = ignored;
+	if (in)
+		fclose(in);
+	return found;
+}
+
+/* Whether opens of this very file ask nobody. */
+static bool is_unasked(const struct rig *rig, const char *path)
+{
+	unsigned int device, flags, mask, ignored;
+	unsigned long number;
+	char info[64], line[200];
+	bool found = false;
+	struct stat st;
+	FILE *in;
+
+	snprintf(info, sizeof(info), "/proc/%d/fdinfo/%d", (int)rig->agent, group_of(rig));
+	in = fopen(info, "re");
+	while (in && !stat(path, &st) && fgets(line, sizeof(line), in))
+		if (sscanf(line, "fanotify ino:%lx sdev:%x mflags:%x mask:%x ignored_mask:%x", &number, &device, &flags,
+			   &mask, &ignored) == 5 &&
+		    number == st.st_ino)
 			found = ignored;
 	if (in)
 		fclose(in);
@@ -271,6 +293,94 @@ static void test_reload(struct rig *rig)
 	      "%s: guarded later, sealed", rig->fs);
 }
 
+/* A turn that has not ended, or another opener's, keeps the next one asking. */
+static bool opened_until_unasked(const struct rig *rig, const char *path, int most)
+{
+	while (most-- > 0 && reaches(path))
+		if (is_unasked(rig, path))
+			return true;
+	return false;
+}
+
+static bool begins_with(int fd, const char *text)
+{
+	char found[16] = "";
+
+	return pread(fd, found, strlen(text), 0) == (ssize_t)strlen(text) && !strcmp(found, text);
+}
+
+static pid_t open_in_child(const char *path)
+{
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid)
+		_exit(!reaches(path));
+	return pid;
+}
+
+/* What is open is opened again without the agent, and sealed all the same. */
+static void test_reopened(struct rig *rig)
+{
+	int fd = open(in(rig, "again"), O_RDWR | O_CREAT | O_CLOEXEC, 0600), second, status = -1;
+	static uint8_t bytes[SIZE];
+	pid_t waits, passes;
+
+	fill(bytes, SIZE, 5);
+	if (!check(fd >= 0 && !is_unasked(rig, in(rig, "again")) && opened_until_unasked(rig, in(rig, "again"), 1000),
+		   "%s: a file that may be written and is opened again asks no more", rig->fs)) {
+		close(fd);
+		return;
+	}
+	kill(rig->agent, SIGSTOP);
+	waits = open_in_child(in(rig, "ns"));
+	passes = open_in_child(in(rig, "again"));
+	check(waits > 0 && passes > 0 && WAIT_FOR(waitpid(passes, &status, WNOHANG) == passes) && !status &&
+		      waitpid(waits, &status, WNOHANG) == 0,
+	      "%s: the next one needs no agent, that of a sealed file does", rig->fs);
+	second = status ? -1 : open(in(rig, "again"), O_RDWR | O_CLOEXEC);
+	kill(rig->agent, SIGCONT);
+	check(waitpid(waits, &status, 0) == waits && !status, "%s: which waited", rig->fs);
+	check(second >= 0 && pwrite(second, bytes, SIZE, 0) == SIZE, "%s: what is written there", rig->fs);
+	close(fd);
+	close(second);
+	check(agent_settle(rig) && is_taka(rig, "again") && !is_unasked(rig, in(rig, "again")) &&
+		      !compare(rig, in(rig, "again"), SIZE, 5),
+	      "%s: is sealed, and the next open asks", rig->fs);
+}
+
+/* For reading alone: a mark would let writers in unseen, so the file is made ready for them first. */
+static void test_read_again(struct rig *rig)
+{
+	int fd = open(in(rig, "again"), O_RDONLY | O_CLOEXEC), write_fd;
+
+	check(fd >= 0 && reaches(in(rig, "again")) && reaches(in(rig, "again")) && !is_unasked(rig, in(rig, "again")),
+	      "%s: a file that is open for reading goes on asking", rig->fs);
+	check(opened_until_unasked(rig, in(rig, "again"), 1000), "%s: but not for ever", rig->fs);
+	write_fd = open(in(rig, "again"), O_WRONLY | O_CLOEXEC);
+	check(write_fd >= 0 && pwrite(write_fd, "changed", 7, 0) == 7 && !close(write_fd) && !close(fd) &&
+		      agent_settle(rig) && is_taka(rig, "again"),
+	      "%s: and what a writer leaves", rig->fs);
+	fd = open(in(rig, "again"), O_RDONLY | O_CLOEXEC);
+	check(fd >= 0 && begins_with(fd, "changed"), "%s: is kept", rig->fs);
+	close(fd);
+	check(agent_settle(rig), "%s: read again", rig->fs);
+}
+
+/* What a file is sealed with comes with its openers: another policy has to meet them. */
+static void test_renewed(struct rig *rig)
+{
+	int fd = open(in(rig, "again"), O_RDWR | O_CLOEXEC);
+
+	check(fd >= 0 && opened_until_unasked(rig, in(rig, "again"), 1000) && reload(rig) &&
+		      !is_unasked(rig, in(rig, "again")),
+	      "%s: after a reload a file that is open asks again", rig->fs);
+	check(opened_until_unasked(rig, in(rig, "again"), 1000), "%s: for a while", rig->fs);
+	close(fd);
+	check(agent_settle(rig) && is_taka(rig, "again"), "%s: reloaded while open, sealed", rig->fs);
+}
+
 void marks_tests(const char *fs)
 {
 	struct rig rig;
@@ -283,6 +393,9 @@ void marks_tests(const char *fs)
 		test_no_verdict(&rig);
 		test_killed(&rig);
 		test_lease(&rig);
+		test_reopened(&rig);
+		test_read_again(&rig);
+		test_renewed(&rig);
 		test_reload(&rig);
 		check(!rig.shared->untimely, "%s: no guard point was opened before its time", fs);
 		check(!rig.shared->undecided, "%s: every open was understood", fs);

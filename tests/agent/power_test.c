@@ -128,7 +128,7 @@ static void test_run(struct run *run)
 {
 	struct rig *rig = run->rig;
 
-	rig->shared->file_count = 0;
+	fake_files_forget(rig->shared);
 	run->tally = tally_new(rig->fs, "power cut");
 	if (check(agent_start(rig, NULL) && record(run), "%s: run %u recorded", rig->fs, run->number)) {
 		printf("# %s: power cuts, run %u: %zu writes and flushes\n", rig->fs, run->number,

@@ -57,6 +57,18 @@ static void note(const struct race *race, unsigned int file, struct race_bounds 
 
 /* ---------------------------------------------------------------- the raw view */
 
+/*
+ * Of the only one who opens it so.  When the agent was not asked (loader/agent/marks.c) the file is open as
+ * plaintext, and the programs would have refused: tk_view_enter().
+ */
+static bool is_counted(const struct rig *rig, const struct stat *st)
+{
+	for (uint32_t i = rig->shared->file_count; i-- > 0;)
+		if (rig->shared->files[i].inode.ino == st->st_ino)
+			return rig->shared->files[i].raw;
+	return false;
+}
+
 static enum race_outcome back_up(const struct race *race, unsigned int file)
 {
 	static struct race_bounds before[RACE_BLOCKS];
@@ -67,7 +79,7 @@ static enum race_outcome back_up(const struct race *race, unsigned int file)
 
 	note(race, file, before);
 	fd = open(in(race->rig, race_name(file)), O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st))
+	if (fd < 0 || fstat(fd, &st) || !is_counted(race->rig, &st))
 		return RACE_REFUSED;
 	if (!st.st_size)
 		return RACE_DONE;

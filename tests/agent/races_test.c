@@ -124,7 +124,7 @@ static bool rest(struct conductor *c)
 	       check(!race_check_all(c->race), "%s: races: each block is what it must be", rig->fs) &&
 	       check(at_rest(c->race), "%s: races: and rests again", rig->fs);
 	if (good)
-		rig->shared->file_count = 0; /* nothing is known of files that are sealed */
+		fake_files_forget(rig->shared); /* nothing is known of files that are sealed */
 	c->race->rests++;
 	race_unlock(c->locks, RACE_LOCK_WORLD);
 	c->race->pause = false;

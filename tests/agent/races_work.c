@@ -48,18 +48,6 @@ unsigned int chance(struct self *self, unsigned int end)
 
 /* ---------------------------------------------------------------- what the programs know */
 
-static struct fake_file *entry_of(const struct rig *rig, int fd)
-{
-	struct stat st;
-
-	if (fd < 0 || fstat(fd, &st))
-		return NULL;
-	for (uint32_t i = rig->shared->file_count; i-- > 0;) /* the newest of that number */
-		if (rig->shared->files[i].inode.ino == st.st_ino)
-			return &rig->shared->files[i];
-	return NULL;
-}
-
 static bool is_plain(const struct fake_file *entry)
 {
 	return entry && (entry->state == TK_OPEN || entry->state == TK_OPEN_READ);
@@ -70,7 +58,7 @@ int open_for(struct self *self, const char *name, int flags, struct fake_file **
 {
 	bool write = (flags & O_ACCMODE) != O_RDONLY, ready = self->rig->shared->control.ready;
 	int fd = open(in(self->rig, name), flags | O_CLOEXEC, 0644);
-	struct fake_file *entry = entry_of(self->rig, fd);
+	struct fake_file *entry = file_of(self->rig, fd);
 
 	if (fd >= 0 && ready && (write ? entry && entry->state == TK_OPEN : is_plain(entry))) {
 		if (write)

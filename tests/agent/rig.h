@@ -80,6 +80,8 @@ bool is_taka(const struct rig *rig, const char *name);
 /* What the journal says of an open file of the guard point; waits for nothing. */
 struct tk_record;
 bool record_of(const struct rig *rig, const char *name, struct tk_record *ret_record);
+/* What the fake kernel half knows of an open file; NULL: nothing, or fd is -1. */
+struct fake_file *file_of(const struct rig *rig, int fd);
 /* What the fake kernel has been told of it. */
 uint32_t state_of(const struct rig *rig, const char *name);
 /* A number of the agent's status; group may be NULL.  -1 when it does not answer. */

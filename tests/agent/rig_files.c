@@ -66,20 +66,22 @@ bool record_of(const struct rig *rig, const char *name, struct tk_record *ret_re
 	return found;
 }
 
+struct fake_file *file_of(const struct rig *rig, int fd)
+{
+	struct stat st;
+
+	return fd < 0 || fstat(fd, &st) ? NULL : fake_file_of(rig->shared, st.st_ino);
+}
+
 uint32_t state_of(const struct rig *rig, const char *name)
 {
-	uint32_t state = TK_SEALED;
 	int fd = below(rig, name);
-	struct stat st;
+	const struct fake_file *file = file_of(rig, fd);
 
 	if (fd < 0)
 		return UINT32_MAX;
-	if (!fstat(fd, &st))
-		for (uint32_t i = 0; i < rig->shared->file_count; i++) /* the newest file of that number */
-			if (rig->shared->files[i].inode.ino == st.st_ino)
-				state = rig->shared->files[i].state;
 	close(fd);
-	return state;
+	return file ? file->state : TK_SEALED;
 }
 
 long status_number(const struct rig *rig, const char *group, const char *name)
@@ -167,14 +169,9 @@ bool all_sealed(const struct rig *rig)
 
 uint32_t state_of_fd(const struct rig *rig, int fd)
 {
-	struct stat st;
+	const struct fake_file *file = file_of(rig, fd);
 
-	if (fstat(fd, &st))
-		return UINT32_MAX;
-	for (uint32_t i = rig->shared->file_count; i-- > 0;) /* the newest file of that number */
-		if (rig->shared->files[i].inode.ino == st.st_ino)
-			return rig->shared->files[i].state;
-	return UINT32_MAX;
+	return file ? file->state : UINT32_MAX;
 }
 
 bool plain_now(const struct rig *rig, int fd)

@@ -88,14 +88,9 @@ void work_clear(const struct rig *rig, const struct work *work)
 
 static bool may_write(const struct rig *rig, int fd)
 {
-	struct stat st;
+	const struct fake_file *file = file_of(rig, fd);
 
-	if (fd < 0 || fstat(fd, &st))
-		return false;
-	for (uint32_t i = rig->shared->file_count; i-- > 0;) /* the newest file of that number */
-		if (rig->shared->files[i].inode.ino == st.st_ino)
-			return rig->shared->files[i].state == TK_OPEN;
-	return false;
+	return file && file->state == TK_OPEN;
 }
 
 static bool put_content(int fd, const struct work *work, char which, off_t from)

@@ -39,7 +39,16 @@ stop_server() {
 	wait "$SERVER" || status=$?
 	same "the server ends" 0 $status
 }
+# A power cut can leave the definition of a table that was dropped, acknowledged or not, and nothing else of it: on plain
+# ext4, unguarded, the same load did so in one cut of three. They are dropped again; any other complaint counts.
 own_checks() {
+	local rest half
 	permitted "$1: mariadb-check" mariadb-check --no-defaults -S "$SOCKET" -u root --all-databases --extended
-	same "$1: every table is OK" "" "$(grep -vE '(^[a-z_]+\.[A-Za-z0-9_]+ +OK$|^$)' <<<"$OUTPUT")"
+	rest=$(grep -vE '(^[a-z_]+\.[A-Za-z0-9_]+ +OK$|^$)' <<<"$OUTPUT")
+	if [ "$ROUND" != 0 ]; then
+		half=$(sed -n "s/^Error *: Table 'bank\.\(side_[0-9]*\)' doesn't exist in engine$/\1/p" <<<"$rest")
+		rest=$(sed "/^bank\.side_[0-9]*$/{N;/ doesn't exist in engine$/{N;d}}" <<<"$rest")
+		[ -z "$half" ] || permitted "$1: tables dropped again" sql "drop table if exists ${half//$NEWLINE/,};"
+	fi
+	same "$1: every table is OK" "" "$rest"
 }

@@ -176,7 +176,7 @@ static long now_ms(void)
 
 void await(const char *flag)
 {
-	for (long end = now_ms() + 60000; access(flag, F_OK); usleep(2000))
+	for (long end = now_ms() + 300000; access(flag, F_OK); usleep(2000))
 		if (now_ms() > end)
 			no_setup("%s did not appear", flag);
 }
