@@ -223,6 +223,10 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 	va_start(args, request);
 	arg = va_arg(args, void *);
 	va_end(args);
+	if (request == FICLONERANGE && fake_shared && fake_shared->full) {
+		errno = ENOSPC;
+		return -1;
+	}
 	result = failed(DOES_IO | NEEDS_ROOM) ? -1 : __real_ioctl(fd, request, arg);
 	if (!result && fake_shared && request == FICLONERANGE)
 		fake_shared->cloned += ((struct file_clone_range *)arg)->src_length;
