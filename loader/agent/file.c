@@ -305,7 +305,7 @@ void tk_files_open(struct tk_agent *agent, struct tk_opener *opener)
 	}
 	opener->deadline = 0;
 	file->generation = pending->generation;
-	file->asked++;
+	file->asked += pending->view == TK_VIEW_PLAIN;
 	at_once = open_already(file, opener) && !tk_marks_worthwhile(file);
 	if (at_once) {
 		tk_marks_spare(agent, file);

@@ -193,7 +193,7 @@ static bool test_step(struct rig *rig, struct work *work, size_t fault, uint32_t
 static void test_steps(struct rig *rig, struct work *work, size_t fault, unsigned int one_in)
 {
 	for (uint32_t at = 1; at <= STEPS_MAX; at++)
-		if (chosen(one_in, rig->fs, (unsigned int)(fault << 4 | work->operation),
+		if (chosen(one_in, rig->fs, (unsigned int)(fault << 5 | work->operation),
 			   (unsigned int)work->size, at) &&
 		    !test_step(rig, work, fault, at))
 			break;

@@ -3,7 +3,7 @@
  * tests/agent/main.c - which of the agent's tests are run, on which filesystems.  As root:
  *	agent_test [PART] [FILESYSTEM...]
  * Without a part all on one filesystem after the other.  --quick crashes nothing, --defences does nothing but
- * that, --shield and --kept parts of it.  --crash is the crash matrix, --races many processes at the same files; with -sample, a little of it.
+ * that, --marks, --shield and --kept parts of it.  --crash is the crash matrix, --races many processes at the same files; with -sample, a little of it.
  * The same program is the agent, for the tests to start.
  */
 #include <stdio.h>
@@ -25,6 +25,7 @@ enum part {
 	ALL,
 	QUICK,
 	DEFENCES,
+	MARKS,
 	SHIELD,
 	KEPT,
 	CRASH,
@@ -38,12 +39,15 @@ enum part {
 	PARTS,
 };
 static const char *const part_names[PARTS] = {
-	"",	   "--quick",	     "--defences", "--shield", "--kept",	   "--crash",	      "--crash-sample", "--watchdog",
+	"",	   "--quick",	     "--defences", "--marks", "--shield", "--kept",	   "--crash",	      "--crash-sample", "--watchdog",
 	"--races", "--races-sample", "--limits",   "--limits-sample", "--rekey"};
 
 static void test_filesystem(const char *fs, enum part part)
 {
 	switch (part) {
+	case MARKS:
+		marks_tests(fs);
+		break;
 	case SHIELD:
 		shield_tests(fs);
 		break;

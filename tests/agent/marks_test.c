@@ -368,6 +368,48 @@ static void test_read_again(struct rig *rig)
 	check(agent_settle(rig), "%s: read again", rig->fs);
 }
 
+static bool is_kept(const struct rig *rig, const char *name)
+{
+	return WAIT_FOR(state_of(rig, name) == TK_KEPT);
+}
+
+/*
+ * Of a kept file the record says that a crash undoes what is written: so it says otherwise before the mark is
+ * there, and the mark is gone before it says so again.
+ */
+static void test_kept_again(struct rig *rig)
+{
+	struct tk_record record = {};
+	int fd, write_fd;
+
+	check(reaches(in(rig, "again")) && is_kept(rig, "again"), "%s: a file is kept", rig->fs);
+	fd = open(in(rig, "again"), O_RDONLY | O_CLOEXEC);
+	check(fd >= 0 && reaches(in(rig, "again")) && !is_unasked(rig, in(rig, "again")) &&
+		      record_of(rig, "again", &record) && record.state == TK_RESTORE,
+	      "%s: read again, it goes on asking, and a crash would undo what is written", rig->fs);
+	check(opened_until_unasked(rig, in(rig, "again"), 1000) && record_of(rig, "again", &record) &&
+		      record.state == TK_WRITABLE && state_of(rig, "again") == TK_OPEN,
+	      "%s: none does any more where nobody is asked", rig->fs);
+	write_fd = open(in(rig, "again"), O_WRONLY | O_CLOEXEC);
+	check(write_fd >= 0 && pwrite(write_fd, "unasked", 7, 0) == 7 && !close(write_fd) && !close(fd) &&
+		      is_kept(rig, "again") && is_taka(rig, "again") && !is_unasked(rig, in(rig, "again")),
+	      "%s: kept anew, it asks", rig->fs);
+	fd = open(in(rig, "again"), O_RDONLY | O_CLOEXEC);
+	check(fd >= 0 && begins_with(fd, "unasked") && opened_until_unasked(rig, in(rig, "again"), 1000),
+	      "%s: what was written is there", rig->fs);
+	write_fd = open(in(rig, "again"), O_WRONLY | O_CLOEXEC);
+	check(write_fd >= 0 && pwrite(write_fd, "crashes", 7, 0) == 7, "%s: written when the machine dies", rig->fs);
+	agent_kill(rig);
+	close(write_fd);
+	close(fd);
+	kernel_forget(rig);
+	fd = agent_start(rig, NULL) ? open(in(rig, "again"), O_RDONLY | O_CLOEXEC) : -1;
+	check(fd >= 0 && begins_with(fd, "crashes") && !is_unasked(rig, in(rig, "again")),
+	      "%s: and there afterwards", rig->fs);
+	close(fd);
+	check(agent_settle(rig) && is_taka(rig, "again"), "%s: sealed after it", rig->fs);
+}
+
 /* What a file is sealed with comes with its openers: another policy has to meet them. */
 static void test_renewed(struct rig *rig)
 {
@@ -395,6 +437,7 @@ void marks_tests(const char *fs)
 		test_lease(&rig);
 		test_reopened(&rig);
 		test_read_again(&rig);
+		test_kept_again(&rig);
 		test_renewed(&rig);
 		test_reload(&rig);
 		check(!rig.shared->untimely, "%s: no guard point was opened before its time", fs);

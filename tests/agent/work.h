@@ -29,8 +29,9 @@ enum operation {
 	RESTORED, /* through the raw view, as a backup program does */
 	DISCARDED,
 	SUPPLANTED, /* written and kept again, then another file takes its name */
+	REOPENED, /* for reading, until its opens ask nobody; then somebody writes */
 };
-#define OPERATIONS (SUPPLANTED + 1)
+#define OPERATIONS (REOPENED + 1)
 extern const char *const operation_names[OPERATIONS];
 
 struct work {

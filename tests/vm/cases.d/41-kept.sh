@@ -2,7 +2,7 @@
 # Sealed files whose record stays (TK_KEPT): the kernel programs let everybody read them as they are stored,
 # and nobody write them so before the agent has let the record go; with no agent, nobody at all.
 # disks: ext4 xfs
-# timeout: 240
+# timeout: 600
 . tests/vm/cases.d/guarded.sh
 
 TEXT="kept as it was"
