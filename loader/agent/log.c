@@ -52,8 +52,8 @@ void tk_report_found(struct tk_agent *agent, const struct tk_volume *volume, con
 {
 	atomic_store(&agent->set_aside, true);
 	tk_report(agent,
-		  "%s: %s had bytes that no crash leaves (changed unguarded, or the disk's fault) and is as it was sealed "
-		  "again: they are kept as /.takakrypt/%s; after `unload`, move that away, and `takakrypt-bpf decrypt` "
+		  "%s: %s had other bytes than ours (overwritten just before a crash, changed unguarded, or the disk's "
+		  "fault) and is as it was sealed last: they are kept as /.takakrypt/%s; after `unload`, move that away, and `takakrypt-bpf decrypt` "
 		  "gives them: use them, or remove it",
 		  volume->point, file, found);
 }
