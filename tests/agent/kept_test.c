@@ -152,6 +152,7 @@ static void test_raw_views(struct rig *rig)
 	struct snapshot saved, spoiled;
 	uint32_t so_far;
 	char error[64];
+	int fd;
 
 	check(kept_new(rig, "r", 4) && snapshot(rig, "r", &saved), "%s: kept: saved", rig->fs);
 	check(kept_new(rig, "r", 5) && snapshot(rig, "r", &spoiled), "%s: kept: spoiled", rig->fs);
@@ -159,6 +160,12 @@ static void test_raw_views(struct rig *rig)
 	check(!kept_raw(rig, "r", O_RDONLY, NULL, 0) && state_of(rig, "r") == TK_KEPT &&
 		      rig->shared->flushes == so_far,
 	      "%s: kept: the raw view reads it as it is", rig->fs);
+	for (int i = 0; i < 70; i++)
+		kept_raw(rig, "r", O_RDONLY, NULL, 0);
+	fd = open(in(rig, "r"), O_RDONLY | O_CLOEXEC);
+	check(fd >= 0 && plain_now(rig, fd) && WAIT_FOR(status_number(rig, "files", "in_transition") == 0) &&
+		      !close(fd) && kept_becomes(rig, "r", TK_KEPT) && rig->shared->flushes == so_far,
+	      "%s: kept: which makes nobody wait who opens it then, %u", rig->fs, rig->shared->flushes - so_far);
 	for (int end = 0; end < 2; end++) {
 		int result = kept_raw(rig, "r", O_WRONLY, saved.bytes, saved.size);
 
