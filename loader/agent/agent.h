@@ -372,6 +372,7 @@ int tk_contents_kind(int fd, uint64_t size, enum tk_contents *ret_kind);
 int tk_contents_compare(int a, off_t a_offset, int b, off_t b_offset, uint64_t size);
 bool tk_contents_same(int a, off_t a_offset, int b, off_t b_offset, uint64_t size);
 int tk_contents_copy(int in, off_t in_offset, int out, off_t out_offset, uint64_t size);
+int tk_file_cut(const struct tk_file *file);
 int tk_contents_unseal(struct tk_agent *agent, struct tk_file *file, bool write);
 int tk_contents_seal(struct tk_agent *agent, struct tk_file *file);
 enum tk_then {

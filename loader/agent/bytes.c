@@ -87,6 +87,19 @@ bool tk_contents_same(int a, off_t a_offset, int b, off_t b_offset, uint64_t siz
 	return tk_contents_compare(a, a_offset, b, b_offset, size) > 0;
 }
 
+/*
+ * To nothing, by a description of its own that is closed at once.  A file that was cut is written back when the next
+ * description of it is closed (ext4, xfs and btrfs alike, for programs that replace a file so and forget to sync it):
+ * here that would be the one which the new content is written by, each time, and the next cut waits for the disk and
+ * gives the blocks back.  Nothing is made durable by that: whoever needs it syncs.  0 or -errno: not cut.
+ */
+int tk_file_cut(const struct tk_file *file)
+{
+	TK_AUTO_FD fd = tk_file_reopen(file, O_RDWR);
+
+	return fd < 0 ? fd : ftruncate(fd, 0) ? -errno : 0;
+}
+
 /* Held for the moment of a lease: an event's descriptor that the kernel makes meanwhile would be denied. */
 static pthread_mutex_t lease_lock = PTHREAD_MUTEX_INITIALIZER;
 

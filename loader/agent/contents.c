@@ -100,8 +100,9 @@ static int write_plaintext(struct tk_agent *agent, struct tk_file *file, int fd)
 	if (err)
 		return err;
 	clock_gettime(CLOCK_REALTIME, &begun);
-	if (ftruncate(fd, 0))
-		return -errno;
+	err = tk_file_cut(file);
+	if (err)
+		return err;
 	err = tk_decrypt_fd(agent->keys, payload, TK_PAYLOAD, file->record.payload_size, fd, 0, tk_file_progress,
 			    file, NULL);
 	atomic_store(&file->bytes_total, 0);

@@ -81,8 +81,9 @@ static int write_payload(struct tk_agent *agent, struct tk_file *file, int fd, b
 	clock_gettime(CLOCK_REALTIME, &begun);
 	/* From before the first byte: what has failed until then is told by the next flush of the volume. */
 	file->flush_errors = atomic_load(&file->volume->flush_errors);
-	if (!there && ftruncate(fd, 0))
-		return -errno;
+	err = there ? 0 : tk_file_cut(file);
+	if (err)
+		return err;
 	err = tk_contents_copy(payload, TK_PAYLOAD, fd, 0, file->record.payload_size);
 	if (!err)
 		err = tk_capability_restore(fd, &file->record.capability);
