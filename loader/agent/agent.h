@@ -382,6 +382,8 @@ enum tk_then {
 	TK_FLUSH_AND_KEEP,
 };
 int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file, enum tk_then then);
+/* With a descriptor for reading and writing; -1: it is made.  Closed before anybody may run the file. */
+int tk_contents_put_back_by(struct tk_agent *agent, struct tk_file *file, int *fd, enum tk_then then);
 int tk_contents_check(struct tk_agent *agent, const struct tk_file *file);
 bool tk_contents_usable(struct tk_agent *agent, const struct tk_file *file); /* or nobody has its key now */
 int tk_contents_renew(struct tk_agent *agent, struct tk_file *file, bool flush);
@@ -393,8 +395,8 @@ int tk_contents_renew(struct tk_agent *agent, struct tk_file *file, bool flush);
 int tk_torn_yield(struct tk_agent *agent, struct tk_file *file, int fd);
 int tk_contents_writable(struct tk_agent *agent, struct tk_file *file);
 bool tk_nobody_has(int fd);
-/* Returns when who was resizing the file by its name is done.  path: O_PATH will do.  0 or -errno: that is not known. */
-int tk_await_resizes(int path);
+/* Returns when who was resizing the file by its name is done.  0 or -errno: that is not known. */
+int tk_await_resizes(int fd);
 int tk_room_take(int fd, uint64_t size);
 
 /* attributes.c */
@@ -407,10 +409,10 @@ int tk_capability_restore(int fd, const struct tk_capability *kept);
 /* kept.c: a turn's owner decides, the list is under lock */
 bool tk_kept_allowed(struct tk_agent *agent, struct tk_file *file);
 /*
- * TK_KEPT: nothing but the agent has touched it since, and its record can be used.  False also when that is of
- * another recipe.
+ * TK_KEPT: nothing but the agent has touched it since, and its record is the one to use, if it is whole.  False also
+ * when that is of another recipe.
  */
-bool tk_kept_holds(struct tk_agent *agent, const struct tk_file *file);
+bool tk_kept_holds(const struct tk_file *file);
 /*
  * TK_KEPT to TK_SEALED: durable, and without a record that could undo what is written next.  The files are of one
  * volume, and the caller has their turns.  alone: the rest of the filesystem is not waited for.  0, or the first

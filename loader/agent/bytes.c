@@ -47,7 +47,7 @@ int tk_contents_copy(int in, off_t in_offset, int out, off_t out_offset, uint64_
 
 	if (!size || !ioctl(out, FICLONERANGE, &range))
 		return 0;
-	buf = malloc(COPY_PIECE);
+	buf = malloc(size < COPY_PIECE ? (size_t)size : COPY_PIECE);
 	if (!buf)
 		return -ENOMEM;
 	while (done < size) {
@@ -67,7 +67,7 @@ int tk_contents_copy(int in, off_t in_offset, int out, off_t out_offset, uint64_
 
 int tk_contents_compare(int a, off_t a_offset, int b, off_t b_offset, uint64_t size)
 {
-	char one[4096], other[4096];
+	char one[16384], other[16384];
 
 	for (uint64_t done = 0; done < size; done += sizeof(one)) {
 		size_t piece = size - done < sizeof(one) ? (size_t)(size - done) : sizeof(one);
@@ -125,12 +125,9 @@ bool tk_nobody_has(int fd)
  * takes that lock, too (vfs_removexattr), and only then finds that no filesystem has such names.  On a read-only mount
  * it does not, and there nobody resizes.
  */
-int tk_await_resizes(int path)
+int tk_await_resizes(int fd)
 {
-	char name[64];
-
-	snprintf(name, sizeof(name), "/proc/self/fd/%d", path);
-	if (!removexattr(name, "takakrypt.none") || errno == EOPNOTSUPP || errno == EPERM || errno == EACCES ||
+	if (!fremovexattr(fd, "takakrypt.none") || errno == EOPNOTSUPP || errno == EPERM || errno == EACCES ||
 	    errno == EROFS)
 		return 0;
 	return -errno;

@@ -20,6 +20,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "loader/agent/io.h"
 #include "loader/agent/record.h"
 
 /* Times that were set while the file was being encrypted, before it was touched, are the ones to keep. */
@@ -87,36 +88,75 @@ static int keep_ciphertext(struct tk_agent *agent, struct tk_file *file, int fd,
 	return tk_file_commit(file, &draft, &record, true);
 }
 
-/* Step 3: each record of the payload is authenticated before it is written (tk_decrypt_fd). */
-static int write_plaintext(struct tk_agent *agent, struct tk_file *file, int fd)
+/* All of a small payload's plaintext. */
+struct plaintext {
+	uint8_t *bytes;
+	size_t size;
+};
+
+static void plaintext_wipe(struct plaintext *plain)
+{
+	tk_wipe(plain->bytes, plain->size);
+	free(plain->bytes);
+}
+#define AUTO_PLAINTEXT __attribute__((cleanup(plaintext_wipe))) struct plaintext
+
+/* What is there in the end is authentic. */
+static int read_plaintext(struct tk_agent *agent, struct tk_file *file, struct plaintext *ret_plain)
 {
 	TK_AUTO_FD payload = tk_record_payload(file->volume, &file->record);
-	struct timespec begun;
-	int err;
+	struct plaintext plain;
+	struct tk_reader *reader;
+	int err = payload < 0 ? payload
+			      : tk_reader_open(agent->keys, payload, TK_PAYLOAD, file->record.payload_size, &reader);
 
-	if (payload < 0)
-		return payload;
-	err = tk_attributes_keep(file, fd);
+	if (err)
+		return err;
+	plain.size = tk_reader_header(reader)->original_size;
+	plain.bytes = malloc(plain.size + 1);
+	err = plain.bytes ? tk_reader_read(reader, plain.bytes, plain.size, 0, &plain.size) : -ENOMEM;
+	tk_reader_free(reader);
+	if (err)
+		free(plain.bytes);
+	else
+		*ret_plain = plain;
+	return err;
+}
+
+static int decrypt(struct tk_agent *agent, struct tk_file *file, int fd)
+{
+	TK_AUTO_FD payload = tk_record_payload(file->volume, &file->record);
+	int err = payload < 0 ? payload
+			      : tk_decrypt_fd(agent->keys, payload, TK_PAYLOAD, file->record.payload_size, fd, 0,
+					      tk_file_progress, file, NULL);
+
+	atomic_store(&file->bytes_total, 0);
+	return err;
+}
+
+/* Step 3.  plain: NULL: each record of the payload is authenticated before it is written (tk_decrypt_fd). */
+static int write_plaintext(struct tk_agent *agent, struct tk_file *file, int fd, const struct plaintext *plain)
+{
+	struct timespec begun;
+	int err = tk_attributes_keep(file, fd);
+
 	if (err)
 		return err;
 	clock_gettime(CLOCK_REALTIME, &begun);
 	err = tk_file_cut(file);
-	if (err)
-		return err;
-	err = tk_decrypt_fd(agent->keys, payload, TK_PAYLOAD, file->record.payload_size, fd, 0, tk_file_progress,
-			    file, NULL);
-	atomic_store(&file->bytes_total, 0);
+	if (!err)
+		err = plain ? tk_write_at(fd, plain->bytes, plain->size, 0) : decrypt(agent, file, fd);
 	if (!err)
 		err = tk_capability_restore(fd, &file->record.capability);
 	return err ? err : tk_times_restore(fd, &file->record, &begun);
 }
 
 /* With a record that has the ciphertext, durably.  Takes over fd. */
-static int show_plaintext(struct tk_agent *agent, struct tk_file *file, int fd, bool write)
+static int show_plaintext(struct tk_agent *agent, struct tk_file *file, int fd, const struct plaintext *plain, bool write)
 {
 	int err, undo;
 
-	err = write_plaintext(agent, file, fd);
+	err = write_plaintext(agent, file, fd, plain);
 	if (!err && write)
 		err = tk_contents_writable(agent, file);
 	tk_fd_close(&fd);
@@ -147,23 +187,34 @@ static int unseal_taka(struct tk_agent *agent, struct tk_file *file, const struc
 		err = keep_ciphertext(agent, file, fd, st, &header);
 	if (err)
 		return err; /* the file was not touched */
-	return show_plaintext(agent, file, tk_steal_fd(&fd), write);
+	return show_plaintext(agent, file, tk_steal_fd(&fd), NULL, write);
 }
 
-/* The record is there already, and the programs have seen to it that it still holds what the file does. */
+/*
+ * The record is there already, and the programs have seen to it that nobody has written to the file since.  But it may
+ * have lain there for long: a disk that spoils it must not spoil the file as well.  -EUCLEAN: it has, and the file is
+ * still kept.
+ */
 static int unseal_kept(struct tk_agent *agent, struct tk_file *file, bool write)
 {
 	TK_AUTO_FD fd = tk_file_reopen(file, O_RDWR);
+	AUTO_PLAINTEXT plain = {};
 	struct stat st;
-	int err = fd < 0 ? fd : fstat(fd, &st) ? -errno : 0;
+	int err = fd < 0 ? fd : tk_await_resizes(fd);
 
+	if (!err && fstat(fd, &st))
+		err = -errno;
+	if (!err)
+		err = read_plaintext(agent, file, &plain);
 	if (err) { /* untouched */
+		if (fd >= 0 && tk_record_holds(file->volume, &file->record, fd) <= 0)
+			err = -EUCLEAN;
 		if (tk_file_set_state(agent, file, TK_KEPT))
 			file->state = TK_SEALING;
 		return err;
 	}
 	file->record.atime = st.st_atim;
-	return show_plaintext(agent, file, tk_steal_fd(&fd), write);
+	return show_plaintext(agent, file, tk_steal_fd(&fd), &plain, write);
 }
 
 static int unseal_sealed(struct tk_agent *agent, struct tk_file *file, bool write)
@@ -174,7 +225,9 @@ static int unseal_sealed(struct tk_agent *agent, struct tk_file *file, bool writ
 	int err;
 
 	fd = tk_file_reopen(file, O_RDONLY);
-	err = fd < 0 ? fd : fstat(fd, &st) ? -errno : tk_contents_kind(fd, (uint64_t)st.st_size, &kind);
+	err = fd < 0 ? fd : tk_await_resizes(fd);
+	if (!err)
+		err = fstat(fd, &st) ? -errno : tk_contents_kind(fd, (uint64_t)st.st_size, &kind);
 	tk_fd_close(&fd);
 	if (!err) {
 		/* Opened by its only name, which is inside then; and nobody gives it one outside. */
@@ -198,7 +251,7 @@ int tk_contents_unseal(struct tk_agent *agent, struct tk_file *file, bool write)
 	bool kept = file->state == TK_KEPT;
 	int err = 0;
 
-	if (kept && !tk_kept_holds(agent, file)) {
+	if (kept && !tk_kept_holds(file)) {
 		err = tk_kept_release(agent, &file, 1, true);
 		kept = false;
 	}
@@ -211,11 +264,11 @@ int tk_contents_unseal(struct tk_agent *agent, struct tk_file *file, bool write)
 	err = tk_file_set_state(agent, file, TK_UNSEALING);
 	if (err)
 		return err == -EBUSY ? -EAGAIN : err;
-	err = tk_await_resizes(file->path);
-	if (!err)
-		err = kept ? unseal_kept(agent, file, write) : unseal_sealed(agent, file, write);
-	else if (tk_file_set_state(agent, file, kept ? TK_KEPT : TK_SEALED)) /* untouched */
-		file->state = TK_SEALING;
+	err = kept ? unseal_kept(agent, file, write) : unseal_sealed(agent, file, write);
+	if (err == -EUCLEAN && file->state == TK_KEPT) {
+		err = tk_kept_release(agent, &file, 1, true); /* after which it is kept no more */
+		return err ? err : tk_contents_unseal(agent, file, write);
+	}
 	if (err)
 		return err;
 	err = tk_file_set_state(agent, file, TK_OPEN);
@@ -263,11 +316,11 @@ int tk_contents_writable(struct tk_agent *agent, struct tk_file *file)
 /* ---------------------------------------------------------------- seal */
 
 /* Nobody wrote: the kept ciphertext goes back, byte for byte. */
-static int seal_unwritten(struct tk_agent *agent, struct tk_file *file, const struct stat *st)
+static int seal_unwritten(struct tk_agent *agent, struct tk_file *file, int *fd, const struct stat *st)
 {
 	make_payload_the_truth(file);
 	file->record.atime = st->st_atim;
-	return tk_contents_put_back(agent, file, TK_KEEP);
+	return tk_contents_put_back_by(agent, file, fd, TK_KEEP);
 }
 
 /* Encrypts into a new record, which takes the place of the old one in the instant it is whole and durable. */
@@ -312,11 +365,10 @@ static int seal_written(struct tk_agent *agent, struct tk_file *file, int *fd, c
 	int err = encrypt_to_record(agent, file, *fd, st);
 
 	file->no_room = err == -ENOSPC || err == -EDQUOT;
-	tk_fd_close(fd);
 	if (err)
 		return err;
 	take_times(file, &file->record);
-	return tk_contents_put_back(agent, file, TK_FLUSH_AND_KEEP);
+	return tk_contents_put_back_by(agent, file, fd, TK_FLUSH_AND_KEEP);
 }
 
 /* True when the file must not be encrypted: it is TAKA already (copied in, say), of a key that is known. */
@@ -339,25 +391,27 @@ static bool unwritten(const struct tk_file *file, const struct tk_file_counts *c
 	       (uint64_t)st->st_size == file->record.plain_size && tk_same_mtime(st, &file->record);
 }
 
-static int seal_steps(struct tk_agent *agent, struct tk_file *file, const struct tk_file_counts *counts)
+static int seal_steps(struct tk_agent *agent, struct tk_file *file)
 {
 	TK_AUTO_FD fd = tk_file_reopen(file, O_RDWR);
+	struct tk_file_counts counts;
 	struct stat st;
-	int err;
+	int err = fd < 0 ? fd : tk_await_resizes(fd);
 
-	if (fd < 0 || fstat(fd, &st))
-		return fd < 0 ? fd : -errno;
+	/* Again: nobody can write any more. */
+	if (!err)
+		err = tk_kernel_counts(agent->kernel, &file->inode, &counts);
+	if (err || fstat(fd, &st))
+		return err ?: -errno;
 	if (!tk_nobody_has(fd))
 		return -EAGAIN;
 	if (!st.st_nlink) { /* it ends with its last descriptor: ours */
 		err = tk_kept_gone(file);
 		return err ? err : tk_file_sealed(agent, file);
 	}
-	if (unwritten(file, counts, &st) && tk_contents_usable(agent, file)) {
-		tk_fd_close(&fd);
-		return seal_unwritten(agent, file, &st);
-	}
-	if (!st.st_size && (!file->has_record || file->record.fresh) && !counts->written)
+	if (unwritten(file, &counts, &st) && tk_contents_usable(agent, file))
+		return seal_unwritten(agent, file, &fd, &st);
+	if (!st.st_size && (!file->has_record || file->record.fresh) && !counts.written)
 		return tk_file_sealed(agent, file);
 	if (!st.st_size || is_sealed_already(agent, fd, &st)) {
 		/* Without its record the file speaks for itself, so what it says must be on disk. */
@@ -396,13 +450,8 @@ int tk_contents_seal(struct tk_agent *agent, struct tk_file *file)
 	err = tk_file_set_state(agent, file, TK_SEALING); /* -EBUSY when an opener has come */
 	if (err)
 		return err;
-	/* Again: nobody can write any more. */
-	err = tk_await_resizes(file->path);
-	if (!err)
-		err = tk_kernel_counts(agent->kernel, &file->inode, &counts);
 	file->state = before;
-	if (!err)
-		err = seal_steps(agent, file, &counts);
+	err = seal_steps(agent, file);
 	if (!err || file->state != before)
 		return err;
 	/* The file was not touched.  Found plaintext has no record: the raw view may write it next. */

@@ -50,9 +50,11 @@ struct tk_file *tk_file_find(struct tk_agent *agent, const struct tk_inode *inod
 /* Opens the file itself, on the private mount: for O_PATH descriptors of unlinked files as well. */
 int tk_file_reopen(const struct tk_file *file, int flags)
 {
+	int fd = tk_handle_open(file->volume, &file->handle, flags | O_NOATIME | O_NONBLOCK | O_LARGEFILE);
 	char link[32];
-	int fd;
 
+	if (fd != -ESTALE) /* shorter than through /proc */
+		return fd;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", file->path);
 	fd = open(link, flags | O_CLOEXEC | O_NOATIME | O_NONBLOCK | O_LARGEFILE);
 	return fd < 0 ? -errno : fd;

@@ -395,13 +395,16 @@ static bool all_zero(const void *buf, size_t len)
 
 int tk_record_holds(const struct tk_volume *volume, const struct tk_record *record, int fd)
 {
-	TK_AUTO_FD payload = tk_record_payload(volume, record);
+	TK_AUTO_FD payload = -1;
 	struct stat st;
 
-	if (payload < 0 || fstat(fd, &st))
-		return payload < 0 ? payload : -errno;
+	if (fstat(fd, &st))
+		return -errno;
 	if ((uint64_t)st.st_size != record->payload_size)
 		return 0;
+	payload = tk_record_payload(volume, record);
+	if (payload < 0)
+		return payload;
 	return tk_contents_compare(fd, 0, payload, TK_PAYLOAD, record->payload_size);
 }
 

@@ -107,20 +107,9 @@ static bool untouched(const struct tk_file *file)
 	       tk_same_mtime(&st, &file->record) && (uint64_t)st.st_size == file->record.payload_size;
 }
 
-/* The record may have lain there for long: a disk that spoils it must not spoil the file as well. */
-static bool whole(struct tk_agent *agent, const struct tk_file *file)
+bool tk_kept_holds(const struct tk_file *file)
 {
-	TK_AUTO_FD fd = tk_file_reopen(file, O_RDONLY);
-
-	if (fd < 0)
-		return false;
-	return tk_record_holds(file->volume, &file->record, fd) > 0 || !tk_contents_check(agent, file);
-}
-
-bool tk_kept_holds(struct tk_agent *agent, const struct tk_file *file)
-{
-	return file->has_record && same_recipe(&file->record.recipe, &file->recipe) && untouched(file) &&
-	       whole(agent, file);
+	return file->has_record && same_recipe(&file->record.recipe, &file->recipe) && untouched(file);
 }
 
 /* ---------------------------------------------------------------- the record's end */

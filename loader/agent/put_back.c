@@ -45,18 +45,23 @@ static void take_set_times(struct tk_file *file, const struct stat *st)
 }
 
 /* Is the payload what was put there?  0; -TK_E_NO_KEY and the like when that cannot be told; else it is not. */
+static int check(struct tk_agent *agent, const struct tk_file *file, int payload)
+{
+	return payload < 0 ? payload
+			   : tk_verify_fd(agent->keys, payload, TK_PAYLOAD, file->record.payload_size, NULL, NULL);
+}
+
 int tk_contents_check(struct tk_agent *agent, const struct tk_file *file)
 {
 	TK_AUTO_FD payload = tk_record_payload(file->volume, &file->record);
 
-	return payload < 0 ? payload
-			   : tk_verify_fd(agent->keys, payload, TK_PAYLOAD, file->record.payload_size, NULL, NULL);
+	return check(agent, file, payload);
 }
 
 bool tk_contents_usable(struct tk_agent *agent, const struct tk_file *file)
 {
 	TK_AUTO_FD payload = tk_record_payload(file->volume, &file->record);
-	int err = tk_contents_check(agent, file);
+	int err = check(agent, file, payload);
 
 	if (err == -TK_E_NO_KEY || err == -ENOMEDIUM || err == -EKEYREJECTED)
 		return tk_contents_same(payload, TK_PAYLOAD, payload, TK_PAYLOAD, file->record.payload_size);
@@ -112,9 +117,8 @@ static int write_itself(struct tk_file *file, int fd, const struct stat *st)
  * says RESTORE.  On failure the file stays in transition, nobody is let in, nothing is lost, and this may be called
  * again.
  */
-int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file, enum tk_then then)
+int tk_contents_put_back_by(struct tk_agent *agent, struct tk_file *file, int *fd, enum tk_then then)
 {
-	TK_AUTO_FD fd = -1;
 	struct stat st;
 	int err, there;
 
@@ -130,33 +134,41 @@ int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file, enum tk_t
 	if (err)
 		return err;
 	file->state = TK_SEALING; /* the kernel may have UNSEALING: the same to everybody but this table */
-	fd = tk_file_reopen(file, O_RDWR);
-	if (fd < 0)
-		return fd;
-	there = tk_record_holds(file->volume, &file->record, fd);
+	if (*fd < 0)
+		*fd = tk_file_reopen(file, O_RDWR);
+	if (*fd < 0)
+		return *fd;
+	there = tk_record_holds(file->volume, &file->record, *fd);
 	/* One that lay there for long may be spoiled, and then what the file has is all there is. */
 	if (there <= 0 && (there || file->recovered) && !tk_contents_usable(agent, file))
 		return there ?: -EUCLEAN;
-	if (there > 0 && file->strange && !fstat(fd, &st))
+	if (there > 0 && file->strange && !fstat(*fd, &st))
 		take_set_times(file, &st);
-	err = !there && file->strange ? tk_torn_yield(agent, file, fd) : 0;
+	err = !there && file->strange ? tk_torn_yield(agent, file, *fd) : 0;
 	if (err < 0)
 		return err;
 	if (err) {
-		tk_fd_close(&fd);
+		tk_fd_close(fd);
 		return tk_file_sealed(agent, file);
 	}
-	err = write_payload(agent, file, fd, there > 0);
-	if (!err && then == TK_KEEP && keep(agent, file, fd))
+	err = write_payload(agent, file, *fd, there > 0);
+	if (!err && then == TK_KEEP && keep(agent, file, *fd))
 		return 0;
-	if (!err && fsync(fd))
+	if (!err && fsync(*fd))
 		err = -errno;
 	if (err)
 		return err;
-	if (then == TK_FLUSH_AND_KEEP && keep(agent, file, fd))
+	if (then == TK_FLUSH_AND_KEEP && keep(agent, file, *fd))
 		return 0;
-	tk_fd_close(&fd);
+	tk_fd_close(fd);
 	return tk_file_sealed(agent, file);
+}
+
+int tk_contents_put_back(struct tk_agent *agent, struct tk_file *file, enum tk_then then)
+{
+	TK_AUTO_FD fd = -1;
+
+	return tk_contents_put_back_by(agent, file, &fd, then);
 }
 
 /*
