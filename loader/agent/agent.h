@@ -199,7 +199,7 @@ struct tk_agent {
 		unsigned int coming; /* turns that may end with one more */
 	} kept;
 	pthread_cond_t kept_work; /* records are to be released */
-	unsigned int workers, running, running_large;
+	unsigned int workers, running, large_most, running_large;
 	bool halted;
 	uint32_t unasked_generation; /* of the policy whose openers may lead to tk_file.unasked */
 	struct tk_file *due;	  /* the one that is due first; NULL: none is */

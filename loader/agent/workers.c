@@ -3,8 +3,8 @@
  * loader/agent/workers.c - the threads that give files their turns, and the queues
  * they take them from.  Owns whose turn it is; turn.c owns what happens in it.
  *
- * There are two queues, each first come, first served.  Large files never take
- * the last worker, so that a small file waits behind small ones only.
+ * There are two queues, each first come, first served.  Large files take no more
+ * workers than there are processors, so that a small file waits behind small ones only.
  *
  * The agent's threads are all started at its birth and none ends before the
  * process does: the kernel programs take the end of any of them for its death.
@@ -19,6 +19,7 @@
 
 #define LARGE (4 << 20) /* bytes: some milliseconds of work */
 #define WORKERS_MAX 64
+#define WORKERS_MIN 32 /* mostly they wait for the disk, and one flush serves all who wait for it */
 
 /* ---------------------------------------------------------------- threads */
 
@@ -147,7 +148,7 @@ static void queue_due(struct tk_agent *agent)
 
 static struct tk_file *next_file(struct tk_agent *agent, bool *ret_large)
 {
-	bool room = agent->running_large + 1 < agent->workers;
+	bool room = agent->running_large < agent->large_most;
 
 	*ret_large = false;
 	/* One worker for large files as soon as there is one; the others for small ones first. */
@@ -236,10 +237,11 @@ static void *worker(void *arg)
 int tk_workers_start(struct tk_agent *agent)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
-	unsigned int count = cores < 1 ? 2 : cores >= WORKERS_MAX ? WORKERS_MAX : (unsigned int)cores + 1;
 
-	agent->workers = count;
-	for (unsigned int i = 0; i < count; i++) {
+	/* Large files mostly compute; and one worker is left for the small ones. */
+	agent->large_most = cores < 1 ? 1 : cores >= WORKERS_MAX ? WORKERS_MAX - 1 : (unsigned int)cores;
+	agent->workers = agent->large_most < WORKERS_MIN ? WORKERS_MIN : agent->large_most + 1;
+	for (unsigned int i = 0; i < agent->workers; i++) {
 		int err = tk_thread_start(agent, worker, agent, "tk-worker");
 
 		if (err)

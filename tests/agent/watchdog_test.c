@@ -225,7 +225,7 @@ static void test_workers(struct rig *rig)
 {
 	long workers = status_number(rig, NULL, "workers");
 	char name[32];
-	pid_t pid[8];
+	pid_t pid[64]; /* as many as there can be */
 
 	for (long i = 0; i < workers; i++) {
 		snprintf(name, sizeof(name), "w%ld", i);
