@@ -56,7 +56,7 @@ $(B)/%.skel.h: $(B)/%.bpf.o
 
 # ---------------------------------------------------------------- tests
 
-TEST_LIBS := $(shell pkg-config --libs libcrypto libcjson p11-kit-1 cmocka 2>/dev/null) -lpthread
+TEST_LIBS := $(shell pkg-config --libs libcrypto libcjson p11-kit-1 zlib cmocka 2>/dev/null) -lpthread
 UNIT      := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*_test.c))
 DIFF_SRC  := $(wildcard tests/differential/*.c)
 LIB_OBJ   := $(call objs,$(LIB_SRC))

@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <zlib.h>
 
 #include "loader/agent/agent.h"
 #include "loader/agent/io.h"
@@ -34,7 +35,7 @@
 
 struct slot {
 	char magic[8];
-	uint32_t crc; /* CRC-32 of the slot with this field zero */
+	uint32_t crc; /* CRC-32 (IEEE 802.3) of the slot with this field zero */
 	uint32_t state;
 	uint64_t sequence;
 	struct tk_inode inode;
@@ -58,20 +59,6 @@ struct slot {
 _Static_assert(sizeof(struct slot) == SLOT, "slot");
 _Static_assert(offsetof(struct slot, capability_size) == 544, "records of earlier agents end here");
 _Static_assert(2 * SLOT == TK_PAYLOAD, "two slots are the block");
-
-/* CRC-32 (IEEE 802.3), bit by bit: two kilobytes at a time need no table. */
-static uint32_t crc32(const void *buf, size_t len)
-{
-	const uint8_t *bytes = buf;
-	uint32_t crc = ~0u;
-
-	for (size_t i = 0; i < len; i++) {
-		crc ^= bytes[i];
-		for (int bit = 0; bit < 8; bit++)
-			crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
-	}
-	return ~crc;
-}
 
 /* The vault in dir, when there is one; -EPERM: what has its name is not root's alone. */
 static int vault_in(int dir)
@@ -173,7 +160,7 @@ static void slot_fill(const struct tk_volume *volume, const struct tk_record *re
 	memcpy(slot.guard, record->recipe.guard, sizeof(slot.guard));
 	memcpy(slot.capability, record->capability.value, sizeof(slot.capability));
 	memcpy(slot.boot, volume->boot, sizeof(slot.boot));
-	slot.crc = crc32(&slot, sizeof(slot));
+	slot.crc = (uint32_t)crc32(0, (const Bytef *)&slot, sizeof(slot));
 	*ret_slot = slot;
 }
 
@@ -182,7 +169,7 @@ static bool slot_whole(const struct slot *slot)
 	struct slot copy = *slot;
 
 	copy.crc = 0;
-	return !memcmp(slot->magic, MAGIC, sizeof(slot->magic)) && crc32(&copy, sizeof(copy)) == slot->crc &&
+	return !memcmp(slot->magic, MAGIC, sizeof(slot->magic)) && crc32(0, (const Bytef *)&copy, sizeof(copy)) == slot->crc &&
 	       (slot->state == TK_RESTORE || slot->state == TK_WRITABLE) &&
 	       slot->handle_bytes <= TK_HANDLE_MAX && slot->capability_size <= sizeof(slot->capability) &&
 	       slot->key_id[TK_KEY_ID_MAX] == '\0' && slot->guard[TK_NAME_MAX - 1] == '\0' &&

@@ -23,7 +23,7 @@ ${CC:-gcc} -std=gnu17 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -D_GNU_
 	${SANITIZE:+-fsanitize=$SANITIZE} -I. -Ibuild -o "$out/agent_test" \
 	tests/agent/*.c loader/{cmd_rekey,options,util}.c loader/keys/{files,source}.c loader/trees/{lease,replace,tree,unfinished}.c \
 	loader/agent/*.c loader/policy/*.c loader/kernel/{places,shortage}.c crypto/*.c \
-	$wrap $(pkg-config --cflags --libs fuse3 p11-kit-1) -lcrypto -lcjson -lpthread
+	$wrap $(pkg-config --cflags --libs fuse3 p11-kit-1) -lcrypto -lcjson -lz -lpthread
 [ -z "${TK_BUILD_ONLY:-}" ] || exit 0
 # Ten thousand crashes are too much to ask of a disk; what is durable is for the tests' own disk to say.
 case ${1:-} in
