@@ -68,7 +68,7 @@ static void test_flushes(struct rig *rig)
 	so_far = *flushes;
 	check(kept_new(rig, "f", 1) && *flushes == so_far + 3,
 	      "%s: kept: created and sealed with three flushes, %u", rig->fs, *flushes - so_far);
-	check(status_number(rig, "files", "kept") == 1 && !journal_empty(rig) &&
+	check(WAIT_FOR(status_number(rig, "files", "kept") == 1) && !journal_empty(rig) &&
 		      record_of(rig, "f", &record) && record.state == TK_RESTORE,
 	      "%s: kept: with its record", rig->fs);
 	check(agent_settle(rig) && state_of(rig, "f") == TK_SEALED && journal_empty(rig) &&
@@ -345,7 +345,7 @@ static void test_limits(struct rig *rig)
 		good = good && kept_new(rig, name, i);
 	}
 	so_far = rig->shared->flushes;
-	check(good && status_number(rig, "files", "kept") == 100, "%s: kept: a hundred", rig->fs);
+	check(good && WAIT_FOR(status_number(rig, "files", "kept") == 100), "%s: kept: a hundred", rig->fs);
 	check(agent_settle(rig) && journal_empty(rig), "%s: kept: settled", rig->fs);
 	check(rig->shared->flushes - so_far < 20, "%s: kept: with few flushes, %u", rig->fs,
 	      rig->shared->flushes - so_far);
