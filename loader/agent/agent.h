@@ -110,6 +110,8 @@ struct tk_file {
 	bool inside;		   /* all its names, as far as it has any: who writes it is judged */
 	bool recovered;		   /* the record is an earlier agent's: nobody has read all of it since */
 	bool strange;		   /* so is it what lies in the file: torn.c looks before it is put back */
+	bool printed;		   /* the next is of the record's payload, which was authentic then */
+	uint64_t print;
 	bool unguarded;		   /* with the administrator's consent: then the file's own content stays */
 	bool saved;		   /* as it was found */
 	bool renewing;		   /* kept: written over itself, and not given its time back yet */
@@ -372,6 +374,7 @@ int tk_contents_kind(int fd, uint64_t size, enum tk_contents *ret_kind);
 int tk_contents_compare(int a, off_t a_offset, int b, off_t b_offset, uint64_t size);
 bool tk_contents_same(int a, off_t a_offset, int b, off_t b_offset, uint64_t size);
 int tk_contents_copy(int in, off_t in_offset, int out, off_t out_offset, uint64_t size);
+int tk_contents_print(int fd, off_t offset, uint64_t size, uint64_t *ret_print);
 int tk_file_cut(const struct tk_file *file);
 int tk_contents_unseal(struct tk_agent *agent, struct tk_file *file, bool write);
 int tk_contents_seal(struct tk_agent *agent, struct tk_file *file);

@@ -82,6 +82,31 @@ int tk_contents_compare(int a, off_t a_offset, int b, off_t b_offset, uint64_t s
 	return 1;
 }
 
+/*
+ * Tells bytes that a disk has spoiled from those that were there: a change within eight of them always, any other but
+ * once in 2^64.  Not for what somebody makes on purpose.
+ */
+int tk_contents_print(int fd, off_t offset, uint64_t size, uint64_t *ret_print)
+{
+	uint64_t print = size, words[2048];
+
+	for (uint64_t done = 0; done < size; done += sizeof(words)) {
+		size_t piece = size - done < sizeof(words) ? (size_t)(size - done) : sizeof(words);
+		ssize_t n;
+
+		words[piece / 8 % 2048] = 0; /* behind the last byte */
+		n = tk_read_at(fd, words, piece, offset + (off_t)done);
+		if (n < (ssize_t)piece)
+			return n < 0 ? (int)n : -EIO;
+		for (size_t i = 0; i < (piece + 7) / 8; i++) {
+			print = (print ^ words[i]) * 0x9e3779b97f4a7c15ull; /* odd: no two become one */
+			print ^= print >> 32;
+		}
+	}
+	*ret_print = print;
+	return 0;
+}
+
 bool tk_contents_same(int a, off_t a_offset, int b, off_t b_offset, uint64_t size)
 {
 	return tk_contents_compare(a, a_offset, b, b_offset, size) > 0;

@@ -108,14 +108,18 @@ static int read_plaintext(struct tk_agent *agent, struct tk_file *file, struct p
 	struct plaintext plain;
 	struct tk_reader *reader;
 	int err = payload < 0 ? payload
-			      : tk_reader_open(agent->keys, payload, TK_PAYLOAD, file->record.payload_size, &reader);
+			      : tk_contents_print(payload, TK_PAYLOAD, file->record.payload_size, &file->print);
 
+	file->printed = false;
+	if (!err)
+		err = tk_reader_open(agent->keys, payload, TK_PAYLOAD, file->record.payload_size, &reader);
 	if (err)
 		return err;
 	plain.size = tk_reader_header(reader)->original_size;
 	plain.bytes = malloc(plain.size + 1);
 	err = plain.bytes ? tk_reader_read(reader, plain.bytes, plain.size, 0, &plain.size) : -ENOMEM;
 	tk_reader_free(reader);
+	file->printed = !err;
 	if (err)
 		free(plain.bytes);
 	else

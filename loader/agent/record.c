@@ -71,6 +71,7 @@ int tk_file_commit(struct tk_file *file, struct tk_draft *draft, struct tk_recor
 	if (draft->fd < 0) {
 		file->record = *record;
 		file->has_record = true;
+		file->printed = false;
 		file->unsynced = err;
 	}
 	return err;

@@ -305,24 +305,37 @@ static void test_agents(struct rig *rig)
 	snapshot_free(&written_then);
 }
 
-/* A record that has been spoiled on the disk does not spoil its file. */
-static void test_spoiled(struct rig *rig)
+static bool spoil_record(struct rig *rig, const char *name)
 {
 	struct tk_record record;
 	char path[128];
 	int fd = -1;
+	bool good;
 
-	if (check(kept_new(rig, "d", 15) && record_of(rig, "d", &record), "%s: kept: d", rig->fs)) {
+	if (record_of(rig, name, &record)) {
 		snprintf(path, sizeof(path), ".takakrypt/%s", record.name);
 		fd = openat(rig->below, path, O_WRONLY | O_CLOEXEC);
 	}
-	check(fd >= 0 && pwrite(fd, "spoiled", 7, TK_PAYLOAD + 5000) == 7, "%s: kept: its record spoiled",
-	      rig->fs);
+	good = fd >= 0 && pwrite(fd, "spoiled", 7, TK_PAYLOAD + 5000) == 7;
 	if (fd >= 0)
 		close(fd);
+	return good;
+}
+
+/* A record that has been spoiled on the disk does not spoil its file. */
+static void test_spoiled(struct rig *rig)
+{
+	int fd;
+
+	check(kept_new(rig, "d", 15) && spoil_record(rig, "d"), "%s: kept: its record spoiled", rig->fs);
 	check(!compare(rig, in(rig, "d"), SIZE, 15) && kept_becomes(rig, "d", TK_KEPT) &&
 		      !compare(rig, in(rig, "d"), SIZE, 15) && kept_becomes(rig, "d", TK_KEPT),
 	      "%s: kept: the file is as it was", rig->fs);
+	fd = open(in(rig, "d"), O_RDONLY | O_CLOEXEC);
+	check(fd >= 0 && spoil_record(rig, "d"), "%s: kept: its record spoiled while it is open", rig->fs);
+	close(fd);
+	check(kept_becomes(rig, "d", TK_KEPT) && !compare(rig, in(rig, "d"), SIZE, 15), "%s: kept: and it is still as it was",
+	      rig->fs);
 }
 
 /* The kernel programs remember no more files; the filesystem has little room; the agent's journal none. */
