@@ -283,8 +283,14 @@ int inode_setattr(unsigned long long *ctx)
 	if (!(attr->ia_valid & ATTR_SIZE) && attr->ia_valid & ATTR_FORCE)
 		return 0;
 	where = tk_begin_dentry(&a, now, dentry, attr->ia_valid & ATTR_SIZE ? TK_DATA_WRITE : TK_SET_ATTR);
-	if (where <= 0)
+	if (where < 0)
 		return tk_answer(where);
+	if (attr->ia_valid & ATTR_FILE)
+		a.file = (__u64)attr->ia_file;
+	if (where == TK_OUTSIDE && attr->ia_valid & ATTR_SIZE && tk_is_others(&a, attr->ia_valid & ATTR_FILE))
+		return tk_answer(tk_refuse(&a, TK_DATA_WRITE, TK_OTHER_VIEW, -EBUSY));
+	if (where == TK_OUTSIDE)
+		return 0;
 	if (attr->ia_valid & ATTR_SIZE)
 		return tk_answer(tk_resize(&a, attr, now->adopting));
 	view = tk_judge(&a, TK_SET_ATTR);

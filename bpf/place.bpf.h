@@ -236,6 +236,24 @@ TK_GLOBAL __u32 tk_watch_of(__u64 dentry)
 }
 
 /*
+ * Where a dentry keeps its place in the list of its inode's.  In assembly for a branch: of the two offsets one is not
+ * there, and a program that so much as computes both to choose one is refused.
+ */
+static __always_inline __u64 tk_alias_offset(void)
+{
+	__u64 offset;
+
+	if (bpf_core_field_exists(struct dentry___unnamed, d_alias)) {
+		offset = bpf_core_field_offset(struct dentry___unnamed, d_alias);
+		asm volatile("" : "+r"(offset));
+	} else {
+		offset = bpf_core_field_offset(struct dentry, d_u.d_alias);
+		asm volatile("" : "+r"(offset));
+	}
+	return offset;
+}
+
+/*
  * A dentry of the inode itself.  On overlayfs up to 6.1 an open carries the overlay's dentry and the lower
  * inode (KERNEL.md 25): what is guarded is the lower one, so the walk must begin there.
  */
@@ -246,11 +264,23 @@ static __always_inline __u64 tk_own_dentry(struct inode *inode, struct dentry *d
 	if (BPF_CORE_READ(dentry, d_inode) == inode)
 		return (__u64)dentry;
 	alias = BPF_CORE_READ(inode, i_dentry.first);
-	if (!alias)
-		return 0;
-	if (bpf_core_field_exists(struct dentry___unnamed, d_alias))
-		return (__u64)alias - bpf_core_field_offset(struct dentry___unnamed, d_alias);
-	return (__u64)alias - bpf_core_field_offset(struct dentry, d_u.d_alias);
+	return alias ? (__u64)alias - tk_alias_offset() : 0;
+}
+
+/*
+ * Has the file other names than a->dentry, or is it open by one that was deleted?  Such a name's dentry stays in the
+ * inode's list as long as a description holds it.  In this order: a name that is no longer among the links when they
+ * are counted is in the list then, or nobody can open the file by it any more.
+ */
+static __always_inline bool tk_has_other_names(const struct tk_access *a)
+{
+	struct dentry *dentry = (struct dentry *)a->dentry;
+	struct hlist_node *own = (struct hlist_node *)((__u64)dentry + tk_alias_offset());
+	struct inode *inode = BPF_CORE_READ(dentry, d_inode);
+
+	if (BPF_CORE_READ(inode, i_nlink) > 1)
+		return true;
+	return BPF_CORE_READ(inode, i_dentry.first) != own || BPF_CORE_READ(own, next);
 }
 
 /* Where an open file or a dentry with an inode is, by the cache when it still holds. */

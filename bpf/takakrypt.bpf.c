@@ -158,10 +158,11 @@ int BPF_PROG(file_open, struct file *file, int ret)
 	if (where < 0)
 		return tk_answer(where);
 	/*
-	 * One of several names, and this one is outside: another may be inside.  Who comes by this name sees
+	 * One of several names, and this one is outside: another may be inside, or was.  Who comes by this name sees
 	 * the bytes as stored, so he is counted among the raw view's.
 	 */
-	if (where == TK_OUTSIDE && inode->i_nlink > 1 && (inode->i_mode & S_IFMT) == S_IFREG)
+	if (where == TK_OUTSIDE && (inode->i_mode & S_IFMT) == S_IFREG &&
+	    (tk_has_other_names(&a) || tk_is_others(&a, false)))
 		return tk_answer(tk_register(&a, TK_VIEW_RAW, false));
 	if (where == TK_OUTSIDE)
 		return 0;
@@ -205,6 +206,8 @@ static __always_inline int tk_use(struct file *file, __u32 actions)
 	if (!actions || tk_not_ours(inode, now))
 		return 0;
 	where = tk_begin_file(&a, now, file, actions);
+	if (where == TK_OUTSIDE && (inode->i_mode & S_IFMT) == S_IFREG && tk_is_others(&a, true))
+		return tk_refuse(&a, actions, TK_OTHER_VIEW, -EBUSY);
 	if (where <= 0)
 		return where;
 	description = bpf_map_lookup_elem(&descriptions, &address);

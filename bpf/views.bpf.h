@@ -14,6 +14,7 @@
 #define TK_VIEWS_BPF_H
 
 #include "audit.bpf.h"
+#include "place.bpf.h"
 
 static __always_inline struct tk_bucket *tk_bucket(const struct tk_inode *inode)
 {
@@ -168,18 +169,18 @@ static __always_inline void tk_take_back_word(void)
 		bpf_map_delete_elem(&pending_opens, &tid);
 }
 
-/* Does anybody see this file as plaintext, or is it on its way? */
-static __always_inline bool tk_is_unsealed(const struct tk_inode *inode)
+/* Is this file plaintext, or on its way?  `left`: and nobody has it open. */
+static __always_inline bool tk_is_unsealed(const struct tk_inode *inode, bool left)
 {
 	struct tk_bucket *bucket = tk_bucket(inode);
 	struct tk_open_file *file;
-	bool unsealed = true;
+	bool unsealed;
 
 	if (!bucket)
 		return true;
 	bpf_spin_lock(&bucket->lock);
 	file = tk_find(bucket, inode);
-	unsealed = file && (!tk_is_raw(file->state, false) || file->plain);
+	unsealed = file && (!tk_is_raw(file->state, false) || file->plain) && !(left && file->plain);
 	bpf_spin_unlock(&bucket->lock);
 	return unsealed;
 }
@@ -202,6 +203,28 @@ static __always_inline bool tk_has_room(const struct tk_bucket *bucket)
 		taken += (any | minus) >> 63;
 	}
 	return taken <= TK_BUCKET_FILES / 2;
+}
+
+/*
+ * Outside, may somebody by this name see what was unsealed for those who came by another?  A file that is open and
+ * has no other name is one whose guard point was taken away (`reload --force`): a file like others there.  Once it
+ * is closed it is about to be sealed, and cannot be told from one whose name inside is gone: it is opened no more,
+ * but who has opened it before the load goes on.  opened: he comes by description a->file, and may if it was counted.
+ */
+TK_GLOBAL int tk_is_others(struct tk_access *a, bool opened)
+{
+	struct tk_inode inode;
+	__u64 address;
+	bool several;
+
+	if (!a)
+		return 1;
+	inode = a->inode;
+	address = a->file;
+	several = tk_has_other_names(a);
+	if (opened && (!several || bpf_map_lookup_elem(&descriptions, &address)))
+		return 0;
+	return tk_is_unsealed(&inode, !several);
 }
 
 /* The agent's side of the lock: see tk_kernel_set_state(). */

@@ -78,6 +78,7 @@ static void tmpfile_in(char **a)
 	put_fd(must_open(a[0], O_WRONLY | O_TMPFILE), text_of(a[1]));
 }
 
+/* With a flag file: holds no more than the name until that is there. */
 static void opath_reopen(char **a)
 {
 	char path[64];
@@ -85,6 +86,11 @@ static void opath_reopen(char **a)
 
 	if (fd < 0)
 		refused("open O_PATH");
+	if (a[1]) {
+		printf("opened\n");
+		fflush(stdout);
+		await(a[1]);
+	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	show_fd(must_open(path, O_RDONLY));
 }
@@ -453,7 +459,7 @@ const struct operation data_operations[] = {
 	{"open-rdwr", "PATH [TEXT]", open_rdwr},
 	{"create", "PATH [TEXT]", create},
 	{"tmpfile", "DIRECTORY [TEXT]", tmpfile_in},
-	{"opath-reopen", "PATH", opath_reopen},
+	{"opath-reopen", "PATH [FLAG]", opath_reopen},
 	{"proc-self-fd", "PATH", proc_self_fd},
 	{"direct-read", "PATH", direct_read},
 	{"aio-read", "PATH", aio_read},

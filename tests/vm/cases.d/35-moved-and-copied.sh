@@ -21,9 +21,11 @@ btrfs -q subvolume snapshot $B/sub $B/sub/within
 
 # Names and open files from before the load.
 R=$D/above/inner/real
-for it in linked held mapped; do echo "$TEXT" >$R/$it; done
-chmod 666 $R/*
-ln $R/linked $D/outside/linked
+for it in linked handle left early held mapped; do echo "$TEXT" >$R/$it; done
+echo "$TEXT" >$D/outside/plain
+chmod 666 $R/* $D/outside/plain
+for it in linked handle left early; do ln $R/$it $D/outside/$it; done
+ln $D/outside/plain $D/outside/plain2
 mkdir $R/dir $D/outside/dir
 chmod 777 $R/dir $D/outside/dir
 echo "$TEXT" >$R/dir/file
@@ -37,24 +39,32 @@ permitted "before: open-read" stranger open-read $R/held
 permitted "before: open-write" stranger open-write $D/outside/x "$TEXT"
 permitted "before: open-then-read" stranger open-then-read $R/held $R/held
 permitted "before: link" root link $R/held $D/outside/held
+permitted "before: opath-reopen" stranger opath-reopen $R/held
 rm $D/outside/held
+background "$CASE_DIR/early" stranger open-then-read $D/outside/early "$CASE_DIR/go-early"
+background "$CASE_DIR/plain" stranger open-then-read $D/outside/plain "$CASE_DIR/go-early"
 background "$CASE_DIR/theirs" stranger open-then-read $R/held "$CASE_DIR/go"
 background "$CASE_DIR/ours" "$APP" --uid $STAFF open-then-write $R/held "$CASE_DIR/go" WHEREVER
-for it in theirs ours; do wait_until "$it: open before the load" 20 grep -q ^opened "$CASE_DIR/$it"; done
+for it in theirs ours early plain; do wait_until "$it: open before the load" 20 grep -q ^opened "$CASE_DIR/$it"; done
 
 policy "$POLICY" "$PLAIN_RULE, $RAW_RULE, "'{ "actions": ["key_op", "list"], "effects": ["permit"] }' \
 	$R $D/above/inner/other $B/sub $B/plain
 load
 # While the agent takes the file over, which is two flushes, who has it open from before gets ENOKEY.
-taken_over() { [ "$(status .files.open)" = 1 ]; }
-wait_until "the agent has taken it over" 60 taken_over
-touch "$CASE_DIR/go"
+taken_over() {
+	[ "$(status '[.sweep.rounds > 0, .sweep.running, .files.open, .files.in_transition, .files.plaintext_found] | join(" ")')" = "true false 2 0 0" ]
+}
+wait_until "the agent has taken them over" 60 taken_over
+touch "$CASE_DIR/go" "$CASE_DIR/go-early"
 ended() { wait_until "$1 has ended" 20 grep -qE "^(ok|at|wrong)" "$CASE_DIR/$1" >/dev/null; cat "$CASE_DIR/$1"; return 10; }
 refused "what a stranger has open from before is judged at its next read" EACCES ended theirs
+refused "so is what he has open by a name outside" EBUSY ended early
+wait_until "but not a file whose names are all outside" 20 grep -qx ok "$CASE_DIR/plain"
 wait_until "who may goes on" 20 grep -qx ok "$CASE_DIR/ours"
 settled
 sealed "and it is sealed after the last close" $R/held
 reads "with what was written" "WHEREVER it goes" app open-read $R/held
+reads "as is what was open outside" "data TAKA" stranger --repeat-until-ok 20000 open-read $D/outside/early
 
 # A name outside from before: bytes as stored, and never beside the plaintext.
 reads "by a name outside: ciphertext" "data TAKA" stranger open-read $D/outside/linked
@@ -68,6 +78,36 @@ settled
 reads "afterwards ciphertext" "data TAKA" stranger open-read $D/outside/linked
 refused "another name is not made" EXDEV app link $R/held $D/outside/held
 
+# The name inside goes while somebody has the file open by it: what is left is the last, and outside.
+background "$CASE_DIR/last" "$APP" --uid $STAFF open-then-read $R/linked "$CASE_DIR/go-last"
+wait_until "somebody has it open again" 20 grep -q ^opened "$CASE_DIR/last"
+permitted "of a file that was never inside, one of two names goes" stranger unlink $D/outside/plain2
+permitted "the other is opened" stranger open-read $D/outside/plain
+permitted "and truncated" stranger truncate $D/outside/plain 3
+refused "the file is not truncated by the name outside" EBUSY stranger truncate $D/outside/linked 3
+permitted "the name inside goes" app unlink $R/linked
+refused "by the last name nobody sees plaintext" EBUSY stranger open-read $D/outside/linked
+refused "nor truncates the file" EBUSY stranger truncate $D/outside/linked 3
+touch "$CASE_DIR/go-last"
+wait_until "who has it open goes on" 20 grep -qx ok "$CASE_DIR/last"
+check "and has read plaintext" grep -q "$TEXT" "$CASE_DIR/last"
+reads "then it is ciphertext" "data TAKA" stranger --repeat-until-ok 20000 open-read $D/outside/linked
+permitted "to be truncated by who may" stranger truncate $D/outside/linked 3
+
+# The same when the name inside is no more than held: by it nobody gets plaintext while it is open outside.
+reads "the name held and opened" "$TEXT" app opath-reopen $R/handle
+settled
+background "$CASE_DIR/handle" "$APP" --uid $STAFF opath-reopen $R/handle "$CASE_DIR/go-handle"
+wait_until "it is held" 20 grep -q ^opened "$CASE_DIR/handle"
+permitted "it goes" app unlink $R/handle
+background "$CASE_DIR/outside" stranger open-then-read $D/outside/handle "$CASE_DIR/go-outside"
+wait_until "a stranger has it open outside" 20 grep -q ^opened "$CASE_DIR/outside"
+touch "$CASE_DIR/go-handle"
+refused_any "then it is not opened by what is held" "EBUSY EPERM" ended handle
+touch "$CASE_DIR/go-outside"
+wait_until "the stranger goes on" 20 grep -qx ok "$CASE_DIR/outside"
+check "with ciphertext" grep -q "data TAKA" "$CASE_DIR/outside"
+
 # Directories across the edge.
 refused "a directory is not moved out" EXDEV app rename $R/dir $D/outside/dir3
 refused "nor in" EXDEV app rename $D/outside/dir $R/dir3
@@ -76,7 +116,11 @@ refused "nor exchanged" EXDEV app rename-exchange $R/dir $D/outside/dir
 permitted "within it is" app rename $R/dir $R/dir2
 reads "with what is in it" "$TEXT" app open-read $R/dir2/file
 
-# What is above.
+# What is above. Meanwhile somebody has a file open whose name inside goes.
+background "$CASE_DIR/left" "$APP" --uid $STAFF open-then-read $R/left "$CASE_DIR/go-left"
+left=$!
+wait_until "it is open" 20 grep -q ^opened "$CASE_DIR/left"
+permitted "its name inside goes" app unlink $R/left
 for it in $D/above/inner $D/above; do refused "not renamed: $it" EBUSY root rename $it $D/away; done
 refused "not exchanged" EBUSY root rename-exchange $D/above $D/outside
 agent=$(agent_pid)
@@ -85,9 +129,15 @@ gone() { ! kill -0 "$agent"; }
 wait_until "the agent is dead" 20 gone
 refused "nor without an agent" EBUSY root rename $D/above/inner $D/away
 refused "and nothing is moved out" EXDEV app rename $R/dir2 $D/outside/dir3
+touch "$CASE_DIR/go-left"
+wait $left
+check "who had it open without an agent has read plaintext" grep -q "$TEXT" "$CASE_DIR/left"
+refused "which nobody seals: nobody sees it outside" EBUSY stranger open-read $D/outside/left
+refused "nor truncates it" EBUSY stranger truncate $D/outside/left 3
 "$TK" agent >"$CASE_DIR/agent" 2>&1 &
 ready() { [ "$(status .state)" = ready ]; }
 wait_until "another agent" 30 ready
+reads "which has sealed it" "data TAKA" stranger --repeat-until-ok 20000 open-read $D/outside/left
 
 # Subvolumes and snapshots.
 permitted "in a subvolume inside: the app creates" app create $B/plain/nested/file "$TEXT"
