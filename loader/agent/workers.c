@@ -105,6 +105,7 @@ static struct tk_file *pop(struct tk_queue *queue)
 /* Under lock: the file gets a turn, another one after the present if it is running. */
 void tk_file_queue(struct tk_agent *agent, struct tk_file *file)
 {
+	tk_due_set(agent, file, 0); /* also of one whose turn kept.c has taken: queue_due() waits for that */
 	if (file->running) {
 		file->wanted = true;
 		return;
@@ -112,7 +113,6 @@ void tk_file_queue(struct tk_agent *agent, struct tk_file *file)
 	if (file->queued)
 		return;
 	file->queued = true;
-	tk_due_set(agent, file, 0);
 	push(file->size >= LARGE ? &agent->large : &agent->small, file);
 	pthread_cond_signal(&agent->work);
 }

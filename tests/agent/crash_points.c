@@ -285,14 +285,25 @@ int __wrap_fallocate64(int fd, int mode, off_t offset, off_t len)
 	return __real_fallocate64(fd, mode, offset, len);
 }
 
+/* What waits for the disk is counted, and waits for as long as a test says. */
+static void waits_for_disk(void)
+{
+	if (!fake_shared)
+		return;
+	fake_shared->flushes++;
+	fake_shared->at_disk++;
+	while (fake_shared->slow_disk)
+		usleep(1000);
+	fake_shared->at_disk--;
+}
+
 int __real_fsync(int fd);
 int __wrap_fsync(int fd);
 int __wrap_fsync(int fd)
 {
 	struct stat st;
 
-	if (fake_shared)
-		fake_shared->flushes++;
+	waits_for_disk();
 	if (failed(DOES_IO))
 		return -1;
 	if (fake_shared && fake_shared->unsyncable && !fstat(fd, &st) &&
@@ -303,14 +314,12 @@ int __wrap_fsync(int fd)
 	return __real_fsync(fd);
 }
 
-/* What waits for the disk is counted. */
 #define FLUSH(name)                           \
 	int __real_##name(int fd);            \
 	int __wrap_##name(int fd);            \
 	int __wrap_##name(int fd)             \
 	{                                     \
-		if (fake_shared)              \
-			fake_shared->flushes++; \
+		waits_for_disk();             \
 		return failed(DOES_IO) ? -1 : __real_##name(fd); \
 	}
 
@@ -320,8 +329,7 @@ int __real_syncfs(int fd);
 int __wrap_syncfs(int fd);
 int __wrap_syncfs(int fd)
 {
-	if (fake_shared)
-		fake_shared->flushes++;
+	waits_for_disk();
 	if (fake_shared && fake_shared->unflushed) {
 		fake_shared->unflushed--;
 		errno = EIO;

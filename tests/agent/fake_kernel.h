@@ -94,6 +94,8 @@ struct fake_shared {
 	_Atomic uint32_t hang;	    /* enum fake_hang */
 	_Atomic uint32_t hanging;   /* threads that do */
 	_Atomic uint32_t flushes;   /* calls that wait until something is on the disk */
+	_Atomic bool slow_disk;	    /* each of these waits until this is over */
+	_Atomic uint32_t at_disk;   /* how many do, or are not through yet */
 	_Atomic uint32_t asking;    /* orphans that wait for the answer of a sweep: rig_ask_for_sweep() */
 	struct fake_fault fault;
 };

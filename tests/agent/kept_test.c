@@ -431,6 +431,7 @@ void kept_tests(const char *fs)
 		test_another_key(&rig);
 		kept_trouble_tests(&rig);
 		kept_unguarded_tests(&rig);
+		kept_waits_tests(&rig);
 		check(!rig.shared->undecided, "%s: kept: every open was understood", fs);
 		check(agent_stop(&rig) && journal_empty(&rig), "%s: kept: stops in order", fs);
 	}

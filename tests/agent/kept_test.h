@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* tests/agent/kept_test.h - what the tests of kept files share: kept_test.c makes them and uses them,
  * kept_trouble_test.c has what goes wrong,
- * kept_unguarded_test.c what is done to them while nothing guards them. */
+ * kept_unguarded_test.c what is done to them while nothing guards them,
+ * kept_waits_test.c who waits for them, or for what they take. */
 #ifndef TK_TEST_KEPT_H
 #define TK_TEST_KEPT_H
 
@@ -23,5 +24,6 @@ int kept_found(const struct rig *rig, const void *bytes, size_t size);
 /* On a rig with an agent, and left so. */
 void kept_trouble_tests(struct rig *rig);
 void kept_unguarded_tests(struct rig *rig);
+void kept_waits_tests(struct rig *rig);
 
 #endif
