@@ -162,8 +162,11 @@ static int put_anew(struct tk_agent *agent, struct tk_file *file)
 	return tk_contents_put_back(agent, file, TK_RELEASE);
 }
 
-/* Before the flush: what that could tell nothing of.  alone: no flush follows. */
-static int prepare(struct tk_agent *agent, struct tk_file *file, bool named, bool alone)
+/*
+ * Before the flush: what that could tell nothing of.  alone: no flush is to follow.  One that cannot be written (it
+ * may have been made immutable) needs that flush nevertheless: check_one() has the word then.
+ */
+static int prepare(struct tk_agent *agent, struct tk_file *file, bool named, bool alone, bool *flush)
 {
 	int err;
 
@@ -171,7 +174,12 @@ static int prepare(struct tk_agent *agent, struct tk_file *file, bool named, boo
 	if (file->state != TK_KEPT || !file->has_record || !named || (!alone && !is_doubtful(file)))
 		return 0;
 	err = tk_contents_renew(agent, file, alone);
-	return err == -EUCLEAN ? put_anew(agent, file) : err;
+	if (err == -EUCLEAN)
+		return put_anew(agent, file);
+	if (!err || is_doubtful(file))
+		return err;
+	*flush = true;
+	return 0;
 }
 
 /*
@@ -205,18 +213,19 @@ static int release_one(struct tk_file *file, bool named)
 int tk_kept_release(struct tk_agent *agent, struct tk_file **files, size_t count, bool alone)
 {
 	struct tk_volume *volume = count ? files[0]->volume : NULL;
-	bool named[BATCH] = {}, nameless = false, dirty = false;
+	bool named[BATCH] = {}, flush, dirty = false;
 	int errs[BATCH] = {}, first = 0, err = 0;
 
 	/* To write a file over itself needs room on some filesystems. */
 	alone = alone && count && !cramped(volume);
+	flush = !alone;
 	for (size_t i = 0; i < count; i++) {
 		/* Asked once: that it has lost its name since, no flush has made durable. */
 		named[i] = has_name(files[i]);
-		nameless |= !named[i];
-		errs[i] = prepare(agent, files[i], named[i], alone);
+		flush |= !named[i];
+		errs[i] = prepare(agent, files[i], named[i], alone, &flush);
 	}
-	if (count && (!alone || nameless))
+	if (count && flush)
 		err = tk_volume_flush(volume);
 	for (size_t i = 0; i < count; i++) {
 		errs[i] = errs[i] ?: err ?: release_one(files[i], named[i]);

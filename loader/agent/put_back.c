@@ -6,8 +6,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
 
 #include "loader/agent/record.h"
+
+#define PROVED_MOST (1 << 20) /* bytes of ciphertext, no less than kept.c's */
 
 /*
  * Leaves the record where it is, which says that the file is what it is now: then the file itself need not be
@@ -119,6 +123,50 @@ static int write_itself(struct tk_file *file, int fd, const struct stat *st)
 	return err;
 }
 
+/* No page of it is in memory: what is read next comes from the disk.  A file that is mapped stays there. */
+static bool leave_memory(int fd, size_t size)
+{
+	unsigned char pages[PROVED_MOST / 4096] = {};
+	void *map;
+	bool left;
+
+	if (!size || size > sizeof(pages) * 4096 || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED))
+		return false;
+	map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		return false;
+	left = !mincore(map, size, pages);
+	for (size_t i = 0; i < sizeof(pages); i++)
+		left = left && !(pages[i] & 1);
+	munmap(map, size);
+	return left;
+}
+
+/*
+ * The file has the payload, durably.  For one that cannot be written, as it was made immutable.  That a flush succeeds
+ * is not enough: one that has failed before, under an agent that is gone, leaves in memory what the disk has not got.
+ */
+static int prove(struct tk_file *file)
+{
+	TK_AUTO_FD fd = tk_file_reopen(file, O_RDONLY);
+	struct tk_capability capability;
+	struct stat st;
+	int err;
+
+	file->flush_errors = atomic_load(&file->volume->flush_errors);
+	err = fd < 0 ? fd : fstat(fd, &st) || fsync(fd) ? -errno : tk_capability_read(fd, &capability);
+
+	if (err)
+		return err;
+	if (!leave_memory(fd, (size_t)st.st_size))
+		return -EBUSY;
+	err = tk_record_holds(file->volume, &file->record, fd);
+	if (err <= 0)
+		return err ?: -EPERM;
+	/* A move that was cut short may have taken it away, and only the record has it. */
+	return memcmp(&capability, &file->record.capability, sizeof(capability)) ? -EPERM : 0;
+}
+
 /*
  * The file becomes the record's payload, durably, or is kept.  Only in transition, with a record that
  * says RESTORE.  On failure the file stays in transition, nobody is let in, nothing is lost, and this may be called
@@ -143,6 +191,8 @@ int tk_contents_put_back_by(struct tk_agent *agent, struct tk_file *file, int *f
 	file->state = TK_SEALING; /* the kernel may have UNSEALING: the same to everybody but this table */
 	if (*fd < 0)
 		*fd = tk_file_reopen(file, O_RDWR);
+	if (*fd == -EPERM && !prove(file))
+		return tk_file_sealed(agent, file);
 	if (*fd < 0)
 		return *fd;
 	there = tk_record_holds(file->volume, &file->record, *fd);
@@ -189,6 +239,11 @@ int tk_contents_renew(struct tk_agent *agent, struct tk_file *file, bool flush)
 	struct stat st;
 	int err, there;
 
+	if (fd == -EPERM && !prove(file)) {
+		file->doubtful = false;
+		file->proved = true;
+		return 0;
+	}
 	if (fd < 0 || fstat(fd, &st))
 		return fd < 0 ? fd : -errno;
 	there = tk_record_holds(file->volume, &file->record, fd);

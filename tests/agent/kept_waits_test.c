@@ -5,15 +5,20 @@
  */
 #include "tests/agent/kept_test.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "loader/agent/agent.h"
+#include "loader/agent/client.h"
 
 #define SIZE KEPT_SIZE
 
@@ -82,7 +87,64 @@ static void test_due_while_released(struct rig *rig)
 	      "%s: waits: the agent goes on", rig->fs);
 }
 
+/* As chattr(1) does. */
+static bool set_flags(const struct rig *rig, const char *name, int flags)
+{
+	int fd = below(rig, name), all = 0;
+	bool good = fd >= 0 && !ioctl(fd, FS_IOC_GETFLAGS, &all);
+
+	all = (all & ~(FS_IMMUTABLE_FL | FS_APPEND_FL)) | flags;
+	good = good && !ioctl(fd, FS_IOC_SETFLAGS, &all);
+	close(fd);
+	return good;
+}
+
+static bool is_released(const struct rig *rig, const char *name)
+{
+	return kept_becomes(rig, name, TK_SEALED) && WAIT_FOR(journal_empty(rig)) && set_flags(rig, name, 0) &&
+	       !compare(rig, in(rig, name), SIZE, 2) && kept_becomes(rig, name, TK_KEPT);
+}
+
+/* What cannot be written: its record must be able to go nevertheless, and not before the file is known to be durable. */
+static void test_immutable(struct rig *rig)
+{
+	static const int flags[] = {FS_IMMUTABLE_FL, FS_APPEND_FL};
+	char error[512] = "";
+	FILE *hold = NULL;
+	void *map;
+	int fd;
+
+	check(agent_settle(rig) && kept_new(rig, "fixed", 2), "%s: waits: fixed", rig->fs);
+	for (int i = 0; i < 2; i++) {
+		check(set_flags(rig, "fixed", flags[i]) &&
+			      !tk_client_hold(rig->control, "release", &hold, error, sizeof(error)) && journal_empty(rig),
+		      "%s: waits: no record is left, flags %#x: %s", rig->fs, flags[i], error);
+		if (hold)
+			fclose(hold);
+		hold = NULL;
+		check(is_released(rig, "fixed"), "%s: waits: it is as it was", rig->fs);
+	}
+
+	/* The next agent does not know whether all that is in memory has reached the disk. */
+	agent_kill(rig);
+	fd = below(rig, "fixed");
+	map = mmap(NULL, SIZE, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+	check(set_flags(rig, "fixed", FS_IMMUTABLE_FL) && map != MAP_FAILED && agent_start(rig, NULL) &&
+		      WAIT_FOR(status_number(rig, NULL, "failure_count") > 0) && !journal_empty(rig) &&
+		      state_of(rig, "fixed") == TK_KEPT,
+	      "%s: waits: the record of what stays in memory stays", rig->fs);
+	munmap(map, SIZE);
+	close(fd);
+	check(is_released(rig, "fixed"), "%s: waits: and goes when it has been read from the disk", rig->fs);
+
+	agent_kill(rig);
+	kernel_forget(rig);
+	check(set_flags(rig, "fixed", FS_IMMUTABLE_FL) && agent_start(rig, NULL) && is_released(rig, "fixed"),
+	      "%s: waits: so it does after a power cut", rig->fs);
+}
+
 void kept_waits_tests(struct rig *rig)
 {
+	test_immutable(rig);
 	test_due_while_released(rig);
 }
