@@ -74,7 +74,10 @@ static bool sectors_are(const uint8_t *found, const uint8_t *one, const uint8_t 
 	return true;
 }
 
-/* Can a move have left this?  1, 0; -errno: it cannot be told now, for want of the key, say. */
+/*
+ * Can a move have left this?  1, 0; -errno: it cannot be told now, for want of the key, say.  Where the administrator
+ * has worked unguarded he may have cut it as well: then only if it is all there.
+ */
 static int is_torn(struct tk_agent *agent, const struct tk_file *file, int fd, uint64_t size)
 {
 	__attribute__((cleanup(look_end))) struct look look = {
@@ -86,6 +89,8 @@ static int is_torn(struct tk_agent *agent, const struct tk_file *file, int fd, u
 
 	if (look.payload < 0)
 		return look.payload;
+	if (file->unguarded && size != file->record.plain_size)
+		return 0;
 	for (uint64_t at = 0; at < size; at += PIECE) {
 		ssize_t n = tk_read_at(fd, found, PIECE, (off_t)at);
 		int err;
@@ -93,9 +98,10 @@ static int is_torn(struct tk_agent *agent, const struct tk_file *file, int fd, u
 		if (n < 0)
 			continue; /* there is nothing to lose in what cannot be read */
 		err = payload_at(&look, at, sealed);
-		if (!err && !sectors_are(found, sealed, sealed, (size_t)n)) {
+		if (!err && (file->unguarded || !sectors_are(found, sealed, sealed, (size_t)n))) {
 			err = plain_at(&look, at, plain);
-			if (!err && !sectors_are(found, sealed, plain, (size_t)n))
+			if (!err && (file->unguarded ? memcmp(found, plain, (size_t)n) != 0
+						     : !sectors_are(found, sealed, plain, (size_t)n)))
 				return 0;
 		}
 		if (err)

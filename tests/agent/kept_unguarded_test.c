@@ -156,16 +156,34 @@ static void test_no_room(struct rig *rig)
 	      "%s: unguarded: until there is room", rig->fs);
 }
 
+/* What an application sees; -1: nothing. */
+static off_t size_of(const struct rig *rig, const char *name)
+{
+	int fd = open(in(rig, name), O_RDONLY | O_CLOEXEC);
+	off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+
+	if (fd >= 0)
+		close(fd);
+	return size;
+}
+
 /* The administrator has said that he works unguarded (`unload --force`): then his word is the last. */
 static void test_unguarded_by_intent(struct rig *rig)
 {
 	static const char edit[] = "edited by intent";
+	static const char zeros[SIZE];
 	char text[sizeof(edit) + 1];
-	int fd;
+	int fd, cut;
 
-	check(kept_new(rig, "intent", 24) && kept_new(rig, "torn", 25) && crash(rig, "torn", true) &&
-		      put(rig, "intent", edit, sizeof(edit), 0, O_TRUNC) && !tk_vault_unguard(rig->mount),
+	check(kept_new(rig, "emptied", 30) && kept_new(rig, "shorter", 31) && kept_new(rig, "zeroed", 32),
+	      "%s: unguarded: to be cut by intent", rig->fs);
+	cut = open(in(rig, "shorter"), O_RDONLY | O_CLOEXEC);
+	check(cut >= 0 && plain_now(rig, cut) && kept_new(rig, "intent", 24) && kept_new(rig, "torn", 25) &&
+		      crash(rig, "torn", true) && put(rig, "intent", edit, sizeof(edit), 0, O_TRUNC) &&
+		      put(rig, "emptied", NULL, 0, 0, O_TRUNC) && put(rig, "zeroed", zeros, SIZE, 0, O_TRUNC) &&
+		      !truncate(in(rig, "shorter"), 8192) && !tk_vault_unguard(rig->mount),
 	      "%s: unguarded: by intent", rig->fs);
+	close(cut);
 	check(agent_start(rig, NULL) && agent_settle(rig) && is_taka(rig, "intent") && told(rig),
 	      "%s: unguarded: the edit is sealed", rig->fs);
 	fd = open(in(rig, "intent"), O_RDONLY | O_CLOEXEC);
@@ -173,8 +191,10 @@ static void test_unguarded_by_intent(struct rig *rig)
 		      !memcmp(text, edit, sizeof(edit)),
 	      "%s: unguarded: the edit stays", rig->fs);
 	close(fd);
-	check(as_before(rig, "torn", 25) && kept_asides(rig) == 1 && no_records(rig),
-	      "%s: unguarded: and what a crash has left is mended", rig->fs);
+	check(size_of(rig, "emptied") == 0 && !compare(rig, in(rig, "shorter"), 8192, 31) && size_of(rig, "zeroed") == SIZE,
+	      "%s: unguarded: so does what was cut", rig->fs);
+	check(as_before(rig, "torn", 25) && kept_asides(rig) == 4 && no_records(rig),
+	      "%s: unguarded: and what lies there whole is sealed as it was", rig->fs);
 	/* It is said of that time alone. */
 	check(kept_new(rig, "intent", 24) && crash(rig, "intent", false) &&
 		      put(rig, "intent", edit, sizeof(edit), 0, O_TRUNC) && agent_start(rig, NULL) &&
