@@ -46,23 +46,24 @@ static bool cramped(struct tk_volume *volume)
 {
 	struct statvfs st;
 
-	return fstatvfs(volume->mount, &st) || st.f_bavail < st.f_blocks / ROOM_LEFT;
+	if (fstatvfs(volume->mount, &st) || st.f_bavail < st.f_blocks / ROOM_LEFT)
+		return true;
+	return st.f_ffree < st.f_files / ROOM_LEFT; /* each record is a file; btrfs does not count them */
 }
 
-/* Each takes a descriptor, which who opens another file may be short of. */
-static rlim_t most(void)
+/* Each takes a descriptor, of which all volumes have the same, and who opens another file may be short. */
+static rlim_t most_descriptors(void)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit))
-		return 0;
-	return limit.rlim_cur / DESCRIPTORS_LEFT < MOST ? limit.rlim_cur / DESCRIPTORS_LEFT : MOST;
+	return getrlimit(RLIMIT_NOFILE, &limit) ? 0 : limit.rlim_cur / DESCRIPTORS_LEFT;
 }
 
 /* Under lock: as many again are borne while the oldest are on their way out. */
-static bool over(const struct tk_volume *volume, unsigned int times)
+static bool over(const struct tk_agent *agent, const struct tk_volume *volume, unsigned int times)
 {
-	return volume->kept > most() * times || volume->kept_bytes > MOST_BYTES * times;
+	return agent->kept.count > most_descriptors() * times || volume->kept > MOST * times ||
+	       volume->kept_bytes > MOST_BYTES * times;
 }
 
 /* Under lock, so that who has just set one of these finds out with tk_kept_left() what came before. */
@@ -91,7 +92,7 @@ bool tk_kept_allowed(struct tk_agent *agent, struct tk_file *file)
 		return false;
 	TK_HOLD(&agent->lock);
 	file->volume->cramped = false;
-	if (agent->halted || over(file->volume, 2) || all_must_go(agent))
+	if (agent->halted || over(agent, file->volume, 2) || all_must_go(agent))
 		return false;
 	agent->kept.coming += !file->coming;
 	file->coming = true;
@@ -305,7 +306,7 @@ void tk_kept_list(struct tk_agent *agent, struct tk_file *file)
 	file->volume->kept++;
 	file->kept_bytes = file->record.payload_size; /* which may be another's when it leaves the list */
 	file->volume->kept_bytes += file->kept_bytes;
-	if (all_must_go(agent) || over(file->volume, 1))
+	if (all_must_go(agent) || over(agent, file->volume, 1))
 		pthread_cond_signal(&agent->kept_work);
 }
 
@@ -355,7 +356,7 @@ static bool too_much(const struct tk_agent *agent, const struct tk_file *file)
 	if (all_must_go(agent) || file->release_wanted || volume->cramped ||
 	    file->generation != agent->now.generation)
 		return true;
-	return over(volume, 1); /* then a whole batch: or each one that comes would send one away */
+	return over(agent, volume, 1); /* then a whole batch: or each one that comes would send one away */
 }
 
 /* Called and returns with the lock held.  False: there are none, or none that can be had. */

@@ -375,9 +375,15 @@ int __real_fstatvfs64(int fd, struct statvfs *ret_st);
 int __wrap_fstatvfs64(int fd, struct statvfs *ret_st);
 int __wrap_fstatvfs64(int fd, struct statvfs *ret_st)
 {
+	int result = __real_fstatvfs64(fd, ret_st);
+
 	looked = true;
 	seen = false;
-	return __real_fstatvfs64(fd, ret_st);
+	if (!result && fake_shared && fake_shared->few_inodes) {
+		ret_st->f_files = 1000;
+		ret_st->f_ffree = 50;
+	}
+	return result;
 }
 
 int __real_fstat64(int fd, struct stat *ret_st);

@@ -81,6 +81,7 @@ struct fake_shared {
 	_Atomic bool kill_openers;  /* each is killed, and gone, when the agent asks for its verdict */
 	_Atomic bool no_proc;	    /* what threads do cannot be found out by the agent: EMFILE */
 	_Atomic bool no_verdicts;   /* nothing is decided, as if the programs were switched off */
+	_Atomic bool few_inodes;    /* statvfs says that few are left */
 	_Atomic bool full;	    /* writes fail with ENOSPC */
 	_Atomic bool unremovable;   /* unlinkat fails with EIO */
 	_Atomic uint32_t unremoved; /* so often it did */

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -99,10 +100,18 @@ static bool set_flags(const struct rig *rig, const char *name, int flags)
 	return good;
 }
 
+/* In the end: that somebody wanted none to be kept may have come to its end only just now. */
+static bool kept_again(const struct rig *rig, const char *name)
+{
+	return WAIT_FOR(kept_read(rig, name) &&
+			WAIT_FOR(state_of(rig, name) == TK_KEPT || state_of(rig, name) == TK_SEALED) &&
+			state_of(rig, name) == TK_KEPT);
+}
+
 static bool is_released(const struct rig *rig, const char *name)
 {
 	return kept_becomes(rig, name, TK_SEALED) && WAIT_FOR(journal_empty(rig)) && set_flags(rig, name, 0) &&
-	       !compare(rig, in(rig, name), SIZE, 2) && kept_becomes(rig, name, TK_KEPT);
+	       !compare(rig, in(rig, name), SIZE, 2) && kept_again(rig, name);
 }
 
 /* What cannot be written: its record must be able to go nevertheless, and not before the file is known to be durable. */
@@ -143,8 +152,41 @@ static void test_immutable(struct rig *rig)
 	      "%s: waits: so it does after a power cut", rig->fs);
 }
 
+/* Each record is a file, which others may be short of before they are short of blocks. */
+static void test_few_inodes(struct rig *rig)
+{
+	check(agent_settle(rig) && kept_new(rig, "inode", 3), "%s: waits: where there are files to be had", rig->fs);
+	rig->shared->few_inodes = true;
+	check(kept_becomes(rig, "inode", TK_SEALED) && WAIT_FOR(journal_empty(rig)) && kept_read(rig, "inode") &&
+		      kept_becomes(rig, "inode", TK_SEALED),
+	      "%s: waits: none is kept where there are few", rig->fs);
+	rig->shared->few_inodes = false;
+	check(kept_again(rig, "inode"), "%s: waits: and then again", rig->fs);
+}
+
+/* Each takes a descriptor, which who opens another file may be short of. */
+static void test_few_descriptors(struct rig *rig)
+{
+	struct rlimit before, few = {.rlim_cur = 400};
+	bool good = true;
+	char name[16];
+
+	check(agent_settle(rig) && !prlimit(rig->agent, RLIMIT_NOFILE, NULL, &before), "%s: waits: descriptors", rig->fs);
+	for (unsigned int i = 0; i < 52; i++) {
+		snprintf(name, sizeof(name), "fd%u", i);
+		good = good && kept_new(rig, name, i);
+	}
+	few.rlim_max = before.rlim_max;
+	check(good && status_number(rig, "files", "kept") == 52 && !prlimit(rig->agent, RLIMIT_NOFILE, &few, NULL),
+	      "%s: waits: kept files take 52 of 400", rig->fs);
+	check(WAIT_FOR(status_number(rig, "files", "kept") <= 50), "%s: waits: an eighth is their part", rig->fs);
+	check(!prlimit(rig->agent, RLIMIT_NOFILE, &before, NULL), "%s: waits: as many as before", rig->fs);
+}
+
 void kept_waits_tests(struct rig *rig)
 {
+	test_few_inodes(rig);
+	test_few_descriptors(rig);
 	test_immutable(rig);
 	test_due_while_released(rig);
 }
