@@ -18,10 +18,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 
 #include "loader/agent/record.h"
 
@@ -134,12 +136,23 @@ static bool has_name(const struct tk_file *file)
 }
 
 /*
+ * Does a change in the journal, once durable, make durable what was done to any name before?  All of ext4's metadata are
+ * in one log in their order, and all of xfs's.
+ */
+static bool in_order(const struct tk_volume *volume)
+{
+	struct statfs st;
+
+	return !fstatfs(volume->vault, &st) && (st.f_type == EXT4_SUPER_MAGIC || st.f_type == XFS_SUPER_MAGIC);
+}
+
+/*
  * Its last name may have been taken over by another file, on a filesystem where that need not be durable before
  * what is done to the journal next (btrfs): a crash would bring the file back, and no record.
  */
 int tk_kept_gone(const struct tk_file *file)
 {
-	if (!file->has_record || file->record.state != TK_RESTORE || !file->record.payload_size)
+	if (!file->has_record || file->record.state != TK_RESTORE || !file->record.payload_size || in_order(file->volume))
 		return 0;
 	return tk_volume_flush(file->volume);
 }

@@ -183,8 +183,24 @@ static void test_few_descriptors(struct rig *rig)
 	check(!prlimit(rig->agent, RLIMIT_NOFILE, &before, NULL), "%s: waits: as many as before", rig->fs);
 }
 
+/* What is deleted while it is open for reading: the rest of the filesystem is not waited for where that is not needed. */
+static void test_deleted(struct rig *rig)
+{
+	uint32_t so_far, most = strcmp(rig->fs, "btrfs") ? 1 : 2;
+	int fd;
+
+	check(agent_settle(rig) && kept_new(rig, "read", 4), "%s: waits: read", rig->fs);
+	fd = open(in(rig, "read"), O_RDONLY | O_CLOEXEC);
+	check(fd >= 0 && plain_now(rig, fd) && !unlink(in(rig, "read")), "%s: waits: read, and deleted", rig->fs);
+	so_far = rig->shared->flushes;
+	close(fd);
+	check(WAIT_FOR(journal_empty(rig)) && WAIT_FOR(!status_number(rig, "files", "records")), "%s: waits: closed", rig->fs);
+	check(rig->shared->flushes <= so_far + most, "%s: waits: with %u flushes", rig->fs, rig->shared->flushes - so_far);
+}
+
 void kept_waits_tests(struct rig *rig)
 {
+	test_deleted(rig);
 	test_few_inodes(rig);
 	test_few_descriptors(rig);
 	test_immutable(rig);
