@@ -199,6 +199,8 @@ struct tk_agent {
 		size_t count;
 		uint32_t round; /* of looking at all */
 		unsigned int coming; /* turns that may end with one more */
+		bool failed; /* the last time that some should go */
+		bool going; /* some do, as far as is known, and that takes as long as the disk takes */
 	} kept;
 	pthread_cond_t kept_work; /* records are to be released */
 	unsigned int workers, running, large_most, running_large;
@@ -437,6 +439,8 @@ void tk_kept_unlist(struct tk_agent *agent, struct tk_file *file); /* under lock
 void tk_kept_hurry(struct tk_agent *agent);
 /* 0: none is kept.  -EAGAIN: those that are go.  -EROFS: they cannot, for a reason in ret_why. */
 int tk_kept_left(struct tk_agent *agent, char *ret_why, size_t size);
+/* There are fewer than *ret_count, which becomes what there are now; or some are on their way out. */
+bool tk_kept_fewer(struct tk_agent *agent, size_t *ret_count);
 void *tk_kept_thread(void *agent);
 
 /* recover.c, sweep.c */

@@ -302,6 +302,15 @@ int tk_kept_left(struct tk_agent *agent, char *ret_why, size_t size)
 	return -EROFS;
 }
 
+bool tk_kept_fewer(struct tk_agent *agent, size_t *ret_count)
+{
+	TK_HOLD(&agent->lock);
+	bool fewer = agent->kept.going || agent->kept.count < *ret_count;
+
+	*ret_count = agent->kept.count;
+	return fewer;
+}
+
 void tk_kept_list(struct tk_agent *agent, struct tk_file *file)
 {
 	agent->kept.coming -= file->coming;
@@ -382,6 +391,7 @@ static bool release_some(struct tk_agent *agent, const struct tk_volume *volume,
 
 	if (!count)
 		return false;
+	agent->kept.going = !agent->kept.failed;
 	pthread_mutex_unlock(&agent->lock);
 	err = tk_kept_release(agent, files, count, count <= EACH && wanted != any);
 	if (err && !files[0]->settled_error)
@@ -391,6 +401,8 @@ static bool release_some(struct tk_agent *agent, const struct tk_volume *volume,
 			files[0]->volume->point, tk_strerror(err));
 	files[0]->settled_error = err;
 	pthread_mutex_lock(&agent->lock);
+	agent->kept.going = false;
+	agent->kept.failed = err;
 	give_back(agent, files, count);
 	return !err;
 }

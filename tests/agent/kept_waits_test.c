@@ -198,8 +198,32 @@ static void test_deleted(struct rig *rig)
 	check(rig->shared->flushes <= so_far + most, "%s: waits: with %u flushes", rig->fs, rig->shared->flushes - so_far);
 }
 
+/* A disk that takes longer than the agent waits for a record that does not go (RELEASE_MS of control.c). */
+static void test_slow_disk(struct rig *rig)
+{
+	char error[512] = "";
+	FILE *hold = NULL;
+	int status = -1;
+	pid_t pid;
+
+	check(agent_settle(rig) && kept_new(rig, "slow", 5), "%s: waits: slow", rig->fs);
+	rig->shared->slow_disk = true;
+	fflush(stdout);
+	pid = fork();
+	if (!pid)
+		_exit(tk_client_hold(rig->control, "release", &hold, error, sizeof(error)) ? 1 : 0);
+	check(WAIT_FOR(rig->shared->at_disk), "%s: waits: a release of records begins", rig->fs);
+	sleep(11);
+	check(!waitpid(pid, &status, WNOHANG), "%s: waits: its end is waited for", rig->fs);
+	rig->shared->slow_disk = false;
+	check(waitpid(pid, &status, 0) == pid && !status && kept_becomes(rig, "slow", TK_SEALED), "%s: waits: and comes",
+	      rig->fs);
+}
+
 void kept_waits_tests(struct rig *rig)
 {
+	if (!strcmp(rig->fs, "ext4")) /* it takes eleven seconds */
+		test_slow_disk(rig);
 	test_deleted(rig);
 	test_few_inodes(rig);
 	test_few_descriptors(rig);
