@@ -54,7 +54,8 @@ struct slot {
 	uint32_t capability_size;
 	uint8_t capability[64];
 	char boot[TK_BOOT_ID]; /* in which it was written last; zero, too, in those */
-	uint8_t zero[SLOT - 612 - TK_BOOT_ID];
+	uint32_t unguarded;
+	uint8_t zero[SLOT - 616 - TK_BOOT_ID];
 };
 _Static_assert(sizeof(struct slot) == SLOT, "slot");
 _Static_assert(offsetof(struct slot, capability_size) == 544, "records of earlier agents end here");
@@ -153,6 +154,7 @@ static void slot_fill(const struct tk_volume *volume, const struct tk_record *re
 		.handle_bytes = record->handle.bytes,
 		.handle_type = record->handle.type,
 		.capability_size = record->capability.size,
+		.unguarded = record->unguarded,
 	};
 
 	memcpy(slot.handle, record->handle.data, sizeof(slot.handle));
@@ -179,6 +181,7 @@ static bool slot_whole(const struct slot *slot)
 static void slot_read(const struct tk_volume *volume, const struct slot *slot, struct tk_record *record)
 {
 	record->this_boot = !memcmp(volume->boot, slot->boot, sizeof(slot->boot));
+	record->unguarded = slot->unguarded;
 	record->sequence = slot->sequence;
 	record->state = slot->state;
 	record->inode = slot->inode;

@@ -27,6 +27,7 @@ struct tk_record {
 	uint64_t sequence;
 	uint32_t state; /* enum tk_record_state */
 	bool fresh;	/* made for an empty file: never synced, nothing depends on it */
+	bool unguarded; /* its file's own content counts more: see tk_vault_unguard() */
 	bool this_boot; /* read: it was written since the machine was started */
 	struct tk_inode inode;
 	struct tk_handle handle;
@@ -55,7 +56,7 @@ int tk_vault_in_use(const char *point);
  */
 int tk_vault_unguard(const char *point);
 bool tk_vault_was_unguarded(const struct tk_volume *volume);
-int tk_vault_guarded_again(const struct tk_volume *volume); /* durably */
+int tk_vault_guarded_again(const struct tk_volume *volume); /* durably, when each record that it concerns says so */
 void tk_record_name(struct tk_record *record);
 int tk_draft_new(struct tk_volume *volume, struct tk_draft *ret_draft);
 /*

@@ -41,7 +41,7 @@ static int name_anew(struct tk_volume *volume, struct tk_record *record, const s
 }
 
 /* A file of the table that begins in the middle.  Its first turn goes on from there.  holds: the payload. */
-static void begin(struct tk_agent *agent, struct tk_file *file, bool holds, bool unguarded)
+static void begin(struct tk_agent *agent, struct tk_file *file, bool holds)
 {
 	enum tk_file_state state = TK_SEALED;
 	bool is_open;
@@ -50,8 +50,8 @@ static void begin(struct tk_agent *agent, struct tk_file *file, bool holds, bool
 	is_open = state == TK_OPEN || state == TK_OPEN_READ;
 	file->has_record = file->recovered = file->doubtful = true;
 	/* A file that the programs remember otherwise they have watched; a kept one is its payload, or something is wrong. */
-	file->strange = state == TK_SEALED || state == TK_KEPT;
-	file->unguarded = state == TK_SEALED && unguarded;
+	file->strange = state == TK_SEALED || state == TK_KEPT || file->record.unguarded;
+	file->unguarded = file->record.unguarded;
 	if (is_open || file->record.state == TK_WRITABLE) {
 		/* Only the entry of an open file remembers whether it was written to. */
 		file->must_encrypt = !is_open;
@@ -71,13 +71,25 @@ static void begin(struct tk_agent *agent, struct tk_file *file, bool holds, bool
 	tk_file_queue(agent, file);
 }
 
+/* That nothing guarded its file is said of this time alone, and yet until the record has gone, which may take a while. */
+static int note_unguarded(struct tk_agent *agent, struct tk_volume *volume, struct tk_record *record)
+{
+	enum tk_file_state state = TK_SEALED;
+
+	tk_kernel_state(agent->kernel, &record->inode, &state);
+	if (state != TK_SEALED || record->state != TK_RESTORE || record->unguarded)
+		return 0;
+	record->unguarded = true;
+	return tk_record_rewrite(volume, record);
+}
+
 static int recover_file(struct tk_agent *agent, struct tk_volume *volume, struct tk_record *record,
 			bool unguarded)
 {
 	TK_AUTO_FD fd = tk_handle_open(volume, &record->handle, O_RDONLY | O_NOATIME | O_NONBLOCK);
 	struct tk_inode inode;
 	struct tk_file *file;
-	bool known;
+	bool known, holds;
 	int err;
 
 	if (fd == -ESTALE || fd == -ENOENT) {
@@ -104,9 +116,16 @@ static int recover_file(struct tk_agent *agent, struct tk_volume *volume, struct
 		tk_file_free(file);
 		return -EEXIST;
 	}
+	holds = tk_record_holds(volume, record, fd) > 0;
+	if (unguarded && !holds)
+		err = note_unguarded(agent, volume, record);
+	if (err) {
+		tk_file_free(file);
+		return err;
+	}
 	file->record = *record;
 	file->recipe = record->recipe;
-	begin(agent, file, tk_record_holds(volume, record, fd) > 0, unguarded);
+	begin(agent, file, holds);
 	return 0;
 }
 

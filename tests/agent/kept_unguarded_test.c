@@ -195,6 +195,25 @@ static void test_unguarded_by_intent(struct rig *rig)
 	      "%s: unguarded: so does what was cut", rig->fs);
 	check(as_before(rig, "torn", 25) && kept_asides(rig) == 4 && no_records(rig),
 	      "%s: unguarded: and what lies there whole is sealed as it was", rig->fs);
+	/* Also when the first agent cannot make up for it and dies, alone or with the machine. */
+	for (int end = 0; end < 2; end++) {
+		struct stat st;
+
+		check(kept_new(rig, "intent", 24) && crash(rig, "intent", false) &&
+			      put(rig, "intent", edit, sizeof(edit), 0, O_TRUNC) && !tk_vault_unguard(rig->mount) &&
+			      !stat(in(rig, "intent"), &st),
+		      "%s: unguarded: by intent again", rig->fs);
+		rig->shared->unsyncable = st.st_ino;
+		check(agent_start(rig, NULL) && WAIT_FOR(told(rig)) && !kept_read(rig, "intent"),
+		      "%s: unguarded: and not to be had yet", rig->fs);
+		agent_kill(rig);
+		if (end)
+			kernel_forget(rig);
+		rig->shared->unsyncable = 0;
+		check(agent_start(rig, NULL) && agent_settle(rig) && size_of(rig, "intent") == sizeof(edit) &&
+			      kept_asides(rig) == 1,
+		      "%s: unguarded: the edit stays with the next agent", rig->fs);
+	}
 	/* It is said of that time alone. */
 	check(kept_new(rig, "intent", 24) && crash(rig, "intent", false) &&
 		      put(rig, "intent", edit, sizeof(edit), 0, O_TRUNC) && agent_start(rig, NULL) &&
