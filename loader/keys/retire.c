@@ -370,13 +370,16 @@ static int take_back(struct job *job)
 
 static int retire(struct job *job, char **trees, size_t n)
 {
-	char name[TK_KEY_NAME];
+	_cleanup_fclose_ FILE *hold = NULL;
+	char name[TK_KEY_NAME], error[512];
 	int code, r;
 
 	snprintf(job->what, sizeof(job->what), "retire version %" PRIu32 " of", job->version);
 	code = check_version(job);
 	if (code != TK_EXIT_DONE)
 		return code;
+	/* Until the end no sealed file keeps a record, of which there are always some.  check_agent() says what is left. */
+	tk_client_hold(NULL, "release", &hold, error, sizeof(error));
 	code = look(job, trees, n);
 	if (code != TK_EXIT_DONE && tk_interrupted())
 		return tk_fail(job->what, job->dir, "it was interrupted",
