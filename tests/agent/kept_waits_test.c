@@ -9,17 +9,20 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "loader/agent/agent.h"
 #include "loader/agent/client.h"
+#include "loader/keys/verbs.h"
 
 #define SIZE KEPT_SIZE
 
@@ -220,8 +223,63 @@ static void test_slow_disk(struct rig *rig)
 	      rig->fs);
 }
 
+static bool put_key(const char *dir, const char *version, char digit)
+{
+	char path[128], digits[2 * TK_KEK_SIZE];
+	int fd;
+	bool good;
+
+	memset(digits, digit, sizeof(digits));
+	snprintf(path, sizeof(path), "%s/%s", dir, version);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	good = fd >= 0 && write(fd, digits, sizeof(digits)) == sizeof(digits);
+	close(fd);
+	return good;
+}
+
+/* `key retire`, which finds this rig's agent where agents are found. */
+static int retire(const struct rig *rig, char *keys, char *tree)
+{
+	char *arguments[] = {"retire", "--version", "6", keys, tree, NULL};
+	int status = -1;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+		    mount("nothing", "/run", "tmpfs", 0, NULL) || mkdir(TK_RUN_DIR, 0700) ||
+		    symlink(rig->control, TK_CONTROL_SOCKET) || !freopen("/dev/null", "w", stdout) ||
+		    !freopen("/dev/null", "w", stderr))
+			_exit(100);
+		optind = 0;
+		_exit(tk_key_retire(5, arguments));
+	}
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 101;
+}
+
+/* Of another key, whose files lie elsewhere: a kept file is no reason to refuse, an open one is. */
+static void test_retire(struct rig *rig)
+{
+	char keys[96], tree[128];
+	int fd;
+
+	snprintf(keys, sizeof(keys), "%s/keys", rig->dir);
+	snprintf(tree, sizeof(tree), "%s/tree", rig->dir);
+	check(agent_settle(rig) && kept_new(rig, "retire", 6) && !mkdir(keys, 0700) && !mkdir(tree, 0700) &&
+		      put_key(keys, "6", '6') && put_key(keys, "7", '7'),
+	      "%s: waits: two versions of a key", rig->fs);
+	fd = open(in(rig, "retire"), O_RDONLY | O_CLOEXEC);
+	check(fd >= 0 && plain_now(rig, fd) && retire(rig, keys, tree) == 1, "%s: waits: not retired while a file is open",
+	      rig->fs);
+	close(fd);
+	check(kept_again(rig, "retire") && !retire(rig, keys, tree), "%s: waits: retired while one is kept", rig->fs);
+}
+
 void kept_waits_tests(struct rig *rig)
 {
+	test_retire(rig);
 	if (!strcmp(rig->fs, "ext4")) /* it takes eleven seconds */
 		test_slow_disk(rig);
 	test_deleted(rig);

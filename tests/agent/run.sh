@@ -21,7 +21,7 @@ done
 # shellcheck disable=SC2086
 ${CC:-gcc} -std=gnu17 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
 	${SANITIZE:+-fsanitize=$SANITIZE} -I. -Ibuild -o "$out/agent_test" \
-	tests/agent/*.c loader/{cmd_rekey,options,util}.c loader/keys/{files,source}.c loader/trees/{lease,replace,tree,unfinished}.c \
+	tests/agent/*.c loader/{cmd_key,cmd_rekey,options,problems,util}.c loader/keys/*.c loader/trees/{lease,replace,tree,unfinished}.c \
 	loader/agent/*.c loader/policy/*.c loader/kernel/{places,shortage}.c crypto/*.c \
 	$wrap $(pkg-config --cflags --libs fuse3 p11-kit-1) -lcrypto -lcjson -lz -lpthread
 [ -z "${TK_BUILD_ONLY:-}" ] || exit 0
