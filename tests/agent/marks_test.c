@@ -333,7 +333,7 @@ static void test_reopened(struct rig *rig)
 		close(fd);
 		return;
 	}
-	kill(rig->agent, SIGSTOP);
+	check(agent_stop_still(rig->agent), "%s: the agent is stopped", rig->fs);
 	waits = open_in_child(in(rig, "ns"));
 	passes = open_in_child(in(rig, "again"));
 	check(waits > 0 && passes > 0 && WAIT_FOR(waitpid(passes, &status, WNOHANG) == passes) && !status &&

@@ -5,6 +5,7 @@
  */
 #include "tests/agent/rig.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -272,6 +273,37 @@ bool agent_stop(struct rig *rig)
 	rig->agent = 0;
 	rig->shared->control.ready = 0;
 	return status == 0;
+}
+
+static bool all_stopped(pid_t pid)
+{
+	char path[300];
+	bool all = true;
+	struct dirent *entry;
+	DIR *tasks;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	tasks = opendir(path);
+	while (tasks && (entry = readdir(tasks))) {
+		char state = 'T';
+		FILE *in;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/stat", pid, entry->d_name);
+		in = fopen(path, "re");
+		all = all && in && fscanf(in, "%*d (%*[^)]) %c", &state) == 1 && state == 'T';
+		if (in)
+			fclose(in);
+	}
+	if (tasks)
+		closedir(tasks);
+	return tasks && all;
+}
+
+bool agent_stop_still(pid_t pid)
+{
+	return !kill(pid, SIGSTOP) && WAIT_FOR(all_stopped(pid));
 }
 
 bool rig_ask_to_settle(const struct rig *rig)

@@ -57,6 +57,7 @@ bool agent_start_quietly(struct rig *rig); /* it is expected to refuse */
 void agent_kill(struct rig *rig);
 /* True when it ended by itself with code 0. */
 bool agent_stop(struct rig *rig);
+bool agent_stop_still(pid_t pid); /* with SIGSTOP; a process has stopped when all its threads have, one after the other */
 bool agent_settle(struct rig *rig);
 bool rig_ask_to_settle(const struct rig *rig); /* once: see agent_settle() */
 void rig_ask_for_sweep(const struct rig *rig); /* does not wait for it */

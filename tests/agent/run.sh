@@ -15,7 +15,7 @@ fi
 # Calls that change something go through tests/agent/crash_points.c, which can let the agent die there.
 wrap=
 for name in fsync fdatasync syncfs sync_file_range ftruncate64 futimens renameat2 unlinkat linkat fsetxattr ioctl open64 openat64 pread64 pwrite64 \
-	fallocate64 open_by_handle_at malloc calloc realloc fstat64 fstatvfs64 sysconf send fanotify_mark; do
+	fallocate64 open_by_handle_at malloc calloc realloc fstat64 fstatvfs64 sysconf send connect fanotify_mark; do
 	wrap="$wrap -Wl,--wrap=$name"
 done
 # shellcheck disable=SC2086

@@ -68,38 +68,6 @@ static bool is_gone(pid_t pid)
 	return state == 'Z' || state == 'X';
 }
 
-static bool all_stopped(pid_t pid)
-{
-	char path[300];
-	bool all = true;
-	struct dirent *entry;
-	DIR *tasks;
-
-	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	tasks = opendir(path);
-	while (tasks && (entry = readdir(tasks))) {
-		char state = 'T';
-		FILE *in;
-
-		if (entry->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof(path), "/proc/%d/task/%s/stat", pid, entry->d_name);
-		in = fopen(path, "re");
-		all = all && in && fscanf(in, "%*d (%*[^)]) %c", &state) == 1 && state == 'T';
-		if (in)
-			fclose(in);
-	}
-	if (tasks)
-		closedir(tasks);
-	return tasks && all;
-}
-
-/* The signal's threads stop one after the other. */
-static bool stop(pid_t pid)
-{
-	return !kill(pid, SIGSTOP) && WAIT_FOR(all_stopped(pid));
-}
-
 static bool lives(const struct rig *rig)
 {
 	return !is_gone(rig->agent) && status_number(rig, NULL, "workers") > 0;
@@ -172,7 +140,7 @@ static void test_stopped(struct rig *rig)
 	check(guardian > 0, "stopped: there is a guardian");
 	check(fd >= 0 && write(fd, "one", 3) == 3, "stopped: a file is open");
 	begun = tk_now_ms();
-	check(stop(rig->agent), "stopped: it is");
+	check(agent_stop_still(rig->agent), "stopped: it is");
 	opener = in_child(rig, "sealed");
 	usleep(1000000);
 	check(!waitpid(opener, &status, WNOHANG), "stopped: an open waits");
@@ -273,7 +241,7 @@ static void test_suspended(struct rig *rig)
 	pid_t guardian = guardian_of(rig->agent);
 
 	check(guardian > 0, "suspended: there is a guardian");
-	check(stop(guardian) && stop(rig->agent), "suspended: both are");
+	check(agent_stop_still(guardian) && agent_stop_still(rig->agent), "suspended: both are");
 	usleep((LIMIT + 2) * 1000000);
 	kill(guardian, SIGCONT);
 	usleep(700000); /* a look of the guardian's, and a bit */
@@ -281,7 +249,7 @@ static void test_suspended(struct rig *rig)
 	usleep(2000000);
 	check(lives(rig), "suspended: the agent is not killed for it");
 	check(guardian_of(rig->agent) == guardian, "suspended: and watched on");
-	check(stop(rig->agent) && is_killed(rig), "suspended: it is, when it hangs afterwards");
+	check(agent_stop_still(rig->agent) && is_killed(rig), "suspended: it is, when it hangs afterwards");
 	check_nothing_lost(rig, "suspended");
 }
 
