@@ -405,6 +405,7 @@ int tk_await_resizes(int fd);
 int tk_room_take(int fd, uint64_t size);
 
 /* attributes.c */
+bool tk_same_time(const struct timespec *a, const struct timespec *b);
 bool tk_same_mtime(const struct stat *st, const struct tk_record *record);
 int tk_times_restore(int fd, struct tk_record *record, const struct timespec *begun);
 int tk_capability_read(int fd, struct tk_capability *ret_capability);

@@ -15,9 +15,14 @@
 
 #define CAPABILITY "security.capability"
 
+bool tk_same_time(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
 bool tk_same_mtime(const struct stat *st, const struct tk_record *record)
 {
-	return st->st_mtim.tv_sec == record->mtime.tv_sec && st->st_mtim.tv_nsec == record->mtime.tv_nsec;
+	return tk_same_time(&st->st_mtim, &record->mtime);
 }
 
 /*
@@ -76,7 +81,7 @@ int tk_attributes_keep(struct tk_file *file, int fd)
 	if (now.size || tk_same_mtime(&st, &file->record))
 		record.capability = now;
 	if (!memcmp(&record.capability, &file->record.capability, sizeof(now)) &&
-	    record.mtime.tv_sec == record.stored_mtime.tv_sec && record.mtime.tv_nsec == record.stored_mtime.tv_nsec)
+	    tk_same_time(&record.mtime, &record.stored_mtime))
 		return 0;
 	err = tk_record_rewrite(file->volume, &record);
 	if (!err)

@@ -74,11 +74,6 @@ static bool all_must_go(const struct tk_agent *agent)
 	return atomic_load(&agent->stopping) || atomic_load(&agent->settling) || atomic_load(&agent->releasing);
 }
 
-static bool same_time(const struct timespec *a, const struct timespec *b)
-{
-	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
-}
-
 bool tk_kept_allowed(struct tk_agent *agent, struct tk_file *file)
 {
 	const struct tk_record *record = &file->record;
@@ -87,7 +82,7 @@ bool tk_kept_allowed(struct tk_agent *agent, struct tk_file *file)
 	    !record->payload_size || record->payload_size > LARGEST)
 		return false;
 	/* A time that was set meanwhile is one that the record does not know. */
-	if (!same_time(&record->mtime, &record->stored_mtime))
+	if (!tk_same_time(&record->mtime, &record->stored_mtime))
 		return false;
 	/* What was open before the policy in force may lie in no guard point of it. */
 	if (file->generation != agent->now.generation || cramped(file->volume))
@@ -106,7 +101,7 @@ static bool untouched(const struct tk_file *file)
 {
 	struct stat st;
 
-	return !fstat(file->path, &st) && st.st_nlink == 1 && same_time(&st.st_ctim, &file->kept_since) &&
+	return !fstat(file->path, &st) && st.st_nlink == 1 && tk_same_time(&st.st_ctim, &file->kept_since) &&
 	       tk_same_mtime(&st, &file->record) && (uint64_t)st.st_size == file->record.payload_size;
 }
 

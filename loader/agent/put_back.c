@@ -9,8 +9,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "loader/agent/io.h"
 #include "loader/agent/record.h"
 
+#define WRITTEN_AT_ONCE (1 << 20) /* bytes */
+#define TIMES_TRIES 16
 #define PROVED_MOST (1 << 20) /* bytes of ciphertext, no less than kept.c's */
 
 /*
@@ -40,7 +43,7 @@ static bool keep(struct tk_agent *agent, struct tk_file *file, int fd)
  */
 static void take_set_times(struct tk_file *file, const struct stat *st)
 {
-	bool cut_short = st->st_mtim.tv_sec == st->st_ctim.tv_sec && st->st_mtim.tv_nsec == st->st_ctim.tv_nsec;
+	bool cut_short = tk_same_time(&st->st_mtim, &st->st_ctim);
 
 	if (file->renewing || (file->strange && (cut_short || file->record.capability.size)))
 		return;
@@ -80,6 +83,26 @@ bool tk_contents_usable(struct tk_agent *agent, const struct tk_file *file)
 }
 
 /*
+ * The same bytes once more, a small file's by one call: what somebody does to its times goes by in none that takes
+ * long.  Sharing blocks would, as the filesystem first writes the file's own to the disk.
+ */
+static int write_over(int in, off_t in_offset, int out, uint64_t size)
+{
+	size_t len = size <= WRITTEN_AT_ONCE ? (size_t)size : 0;
+	TK_AUTO_TEXT bytes = len ? malloc(len) : NULL;
+	ssize_t n;
+
+	if (!len)
+		return tk_contents_copy(in, in_offset, out, 0, size);
+	if (!bytes)
+		return -ENOMEM;
+	n = tk_read_at(in, bytes, len, in_offset);
+	if (n < (ssize_t)len)
+		return n < 0 ? (int)n : -EIO;
+	return tk_write_at(out, bytes, len, 0);
+}
+
+/*
  * The payload's bytes in the place of the file's.  A file that has them already is not cut, as nobody sees a
  * difference: it is only written, so that a flush from here on tells whether they reached the disk.
  */
@@ -100,7 +123,8 @@ static int write_payload(struct tk_agent *agent, struct tk_file *file, int fd, b
 	err = there ? 0 : tk_file_cut(file);
 	if (err)
 		return err;
-	err = tk_contents_copy(payload, TK_PAYLOAD, fd, 0, file->record.payload_size);
+	err = there ? write_over(payload, TK_PAYLOAD, fd, file->record.payload_size)
+		    : tk_contents_copy(payload, TK_PAYLOAD, fd, 0, file->record.payload_size);
 	if (!err)
 		err = tk_capability_restore(fd, &file->record.capability);
 	if (!err)
@@ -109,17 +133,36 @@ static int write_payload(struct tk_agent *agent, struct tk_file *file, int fd, b
 }
 
 /* Its own bytes. */
-static int write_itself(struct tk_file *file, int fd, const struct stat *st)
+static int write_itself(int fd)
 {
 	struct tk_capability capability;
-	int err = tk_capability_read(fd, &capability);
+	struct stat st;
+	int err = fstat(fd, &st) ? -errno : tk_capability_read(fd, &capability);
 
 	if (!err)
-		err = tk_contents_copy(fd, 0, fd, 0, (uint64_t)st->st_size);
+		err = write_over(fd, 0, fd, (uint64_t)st.st_size);
 	if (!err)
 		err = tk_capability_restore(fd, &capability);
-	if (!err && futimens(fd, (struct timespec[]){st->st_atim, st->st_mtim}))
+	if (!err && futimens(fd, (struct timespec[]){st.st_atim, st.st_mtim}))
 		err = -errno;
+	return err;
+}
+
+/* Times that are set while the record is told of others, which waits for the disk, are the ones it must know. */
+static int learn_times(struct tk_file *file, int fd)
+{
+	struct stat before, now;
+	int err = fstat(fd, &now) ? -errno : 0;
+
+	for (int tries = 0; !err && tries < TIMES_TRIES; tries++) {
+		before = now;
+		take_set_times(file, &before);
+		err = tk_attributes_keep(file, fd);
+		if (!err && fstat(fd, &now))
+			err = -errno;
+		if (!err && tk_same_time(&before.st_mtim, &now.st_mtim))
+			break;
+	}
 	return err;
 }
 
@@ -256,8 +299,11 @@ int tk_contents_renew(struct tk_agent *agent, struct tk_file *file, bool flush)
 			return err;
 	}
 	take_set_times(file, &st);
+	err = there > 0 ? learn_times(file, fd) : 0;
+	if (err)
+		return err;
 	file->renewing = true;
-	err = there > 0 ? write_payload(agent, file, fd, true) : write_itself(file, fd, &st);
+	err = there > 0 ? write_payload(agent, file, fd, true) : write_itself(fd);
 	file->renewing = err;
 	if (!err && (flush || there <= 0) && fsync(fd))
 		err = -errno;

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -89,6 +90,24 @@ static void test_due_while_released(struct rig *rig)
 	let_go(&plain);
 	check(WAIT_FOR(!rig->shared->asking) && agent_settle(rig) && !compare(rig, in(rig, "due"), SIZE, 1),
 	      "%s: waits: the agent goes on", rig->fs);
+}
+
+/* The record learns of the times first, durably; what is set meanwhile counts more. */
+static void test_set_meanwhile(struct rig *rig)
+{
+	const struct timespec first[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+	const struct timespec second[2] = {{.tv_sec = 1500000000}, {.tv_sec = 1500000000}};
+	struct stat st = {};
+
+	check(agent_settle(rig) && kept_new(rig, "set", 4), "%s: waits: set", rig->fs);
+	rig->shared->slow_disk = true;
+	check(!utimensat(AT_FDCWD, in(rig, "set"), first, 0) && WAIT_FOR(rig->shared->at_disk) &&
+		      !utimensat(AT_FDCWD, in(rig, "set"), second, 0),
+	      "%s: waits: times are set while the disk is told of others", rig->fs);
+	rig->shared->slow_disk = false;
+	check(kept_becomes(rig, "set", TK_SEALED) && !stat(in(rig, "set"), &st), "%s: waits: its record goes", rig->fs);
+	check(st.st_mtim.tv_sec == 1500000000, "%s: waits: the last ones stay, not %lld", rig->fs,
+	      (long long)st.st_mtim.tv_sec);
 }
 
 /* As chattr(1) does. */
@@ -299,4 +318,5 @@ void kept_waits_tests(struct rig *rig)
 	test_few_descriptors(rig);
 	test_immutable(rig);
 	test_due_while_released(rig);
+	test_set_meanwhile(rig);
 }
