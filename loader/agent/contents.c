@@ -107,6 +107,7 @@ static int read_plaintext(struct tk_agent *agent, struct tk_file *file, struct p
 	TK_AUTO_FD payload = tk_record_payload(file->volume, &file->record);
 	struct plaintext plain;
 	struct tk_reader *reader;
+	size_t size;
 	int err = payload < 0 ? payload
 			      : tk_contents_print(payload, TK_PAYLOAD, file->record.payload_size, &file->print);
 
@@ -115,15 +116,18 @@ static int read_plaintext(struct tk_agent *agent, struct tk_file *file, struct p
 		err = tk_reader_open(agent->keys, payload, TK_PAYLOAD, file->record.payload_size, &reader);
 	if (err)
 		return err;
-	plain.size = tk_reader_header(reader)->original_size;
-	plain.bytes = malloc(plain.size + 1);
-	err = plain.bytes ? tk_reader_read(reader, plain.bytes, plain.size, 0, &plain.size) : -ENOMEM;
+	plain.size = size = tk_reader_header(reader)->original_size;
+	plain.bytes = malloc(size + 1);
+	err = plain.bytes ? tk_reader_read(reader, plain.bytes, size, 0, &plain.size) : -ENOMEM;
 	tk_reader_free(reader);
 	file->printed = !err;
-	if (err)
-		free(plain.bytes);
-	else
+	if (!err) {
 		*ret_plain = plain;
+		return 0;
+	}
+	if (plain.bytes)
+		tk_wipe(plain.bytes, size); /* what came before the part that is not authentic */
+	free(plain.bytes);
 	return err;
 }
 

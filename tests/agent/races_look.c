@@ -19,18 +19,6 @@
 
 #define BACKUP 16 /* its place in race_operations */
 
-static struct tk_keyring *keys(void)
-{
-	static struct tk_keyring *ring;
-	uint8_t key[TK_KEK_SIZE];
-
-	for (size_t i = 0; i < sizeof(key); i++)
-		key[i] = (uint8_t)i; /* as rig_policy() has it */
-	if (!ring && (tk_keyring_new(&ring) || tk_keyring_add(ring, "k1", 1, key)))
-		abort();
-	return ring;
-}
-
 /* Each block of a description of plaintext against what may be found since `before`. */
 static unsigned int count_wrong(const struct race *race, unsigned int file, int fd,
 				const struct race_bounds *before)
@@ -84,7 +72,7 @@ static enum race_outcome back_up(const struct race *race, unsigned int file)
 	if (!st.st_size)
 		return RACE_DONE;
 	plain = memfd_create("plain", MFD_CLOEXEC);
-	err = tk_decrypt_fd(keys(), fd, 0, (uint64_t)st.st_size, plain, 0, NULL, NULL, NULL);
+	err = tk_decrypt_fd(rig_keys(), fd, 0, (uint64_t)st.st_size, plain, 0, NULL, NULL, NULL);
 	if (err) {
 		printf("VIOLATION: %s: the raw view of %s is not whole ciphertext: %s\n", race->rig->fs,
 		       race_name(file), tk_strerror(err));
