@@ -76,6 +76,7 @@ int tk_changes_claim(struct tk_changes *c, uint64_t record, uint64_t *ret_slot)
 			return r;
 	}
 	*ret_slot = c->slots;
+	c->used = true;
 	c->records[c->slots++] = record;
 	*bucket(c, record) = c->slots;
 	return 0;

@@ -202,6 +202,7 @@ struct tk_changes {
 	uint64_t slots, *records; /* of each slot the number of its record, or TK_NO_RECORD */
 	size_t room;		  /* buckets: half of them, and as many records, are in use at most */
 	uint64_t *buckets;	  /* by a record's number: its slot and 1, or 0 */
+	bool used;		  /* the log: since it was cleared, even if all was dropped again */
 };
 void tk_changes_free(struct tk_changes *c); /* memory alone */
 bool tk_changes_find(const struct tk_changes *c, uint64_t record, uint64_t *ret_slot);

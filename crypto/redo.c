@@ -131,7 +131,10 @@ int tk_changes_clear(struct tk_changes *c)
 {
 	tk_changes_drop(c, 0);
 	/* On the disk: or what others do to the file afterwards could be undone by it. */
-	return ftruncate(c->fd, 0) < 0 || fsync(c->fd) < 0 ? -errno : 0;
+	if (ftruncate(c->fd, 0) < 0 || fsync(c->fd) < 0)
+		return -errno;
+	c->used = false;
+	return 0;
 }
 
 /* ------------------------------------------------------------ the commit */

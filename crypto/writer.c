@@ -451,8 +451,11 @@ int tk_writer_commit(struct tk_writer *w)
 {
 	uint64_t size = w->header.original_size;
 
-	if (!w->failed &&
-	    (w->created || w->changed || w->changes.slots || w->size != size || w->kept != size))
+	if (w->failed)
+		return w->failed;
+	if (w->created || w->changed || w->changes.slots || w->size != size || w->kept != size)
 		w->failed = commit(w);
+	else if (w->changes.used) /* for records that were all cut off again */
+		w->failed = tk_changes_clear(&w->changes);
 	return w->failed;
 }

@@ -277,6 +277,14 @@ static void test_little_is_written(void **state)
 	assert_int_equal(fstat(rig.fd, &after), 0);
 	assert_memory_equal(&before.st_mtim, &after.st_mtim, sizeof(before.st_mtim));
 	check_file(&rig);
+	/* nor when all that went to the log was cut off again */
+	do_truncate(&rig, 4096);
+	do_commit(&rig);
+	do_write(&rig, 3 * 4096, 4096);
+	assert_true(size_of(rig.log) > 0);
+	do_truncate(&rig, 4096);
+	do_commit(&rig);
+	check_file(&rig);
 	rig_down(&rig);
 }
 
