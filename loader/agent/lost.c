@@ -29,8 +29,10 @@ int tk_lost_add(struct tk_volume *volume, const struct tk_record *record)
 	struct tk_lost *lost;
 
 	for (lost = volume->lost; lost; lost = lost->next)
-		if (!strcmp(lost->record.name, record->name))
-			return 0; /* by an earlier try */
+		if (tk_handle_same(&lost->record.handle, &record->handle)) { /* by an earlier try */
+			lost->record = *record; /* which has perhaps another name since */
+			return 0;
+		}
 	lost = calloc(1, sizeof(*lost));
 	if (!lost)
 		return -ENOMEM;

@@ -26,17 +26,22 @@
 #define DAMAGED "damaged-"
 #define DRAFT "tmp-"
 
-/* Device numbers change from boot to boot on some filesystems, and the name is made of one. */
-static int name_anew(struct tk_volume *volume, struct tk_record *record, const struct tk_inode *inode)
+/*
+ * Device numbers change from boot to boot on some filesystems, and the name is made of one.  Subvolumes may even have
+ * taken each other's: a record that has this one's name gets the former one in exchange, and is still to be recovered.
+ */
+static int name_anew(struct tk_volume *volume, struct tk_record *record, const struct tk_record *named,
+		     bool *ret_exchanged)
 {
-	struct tk_record named = *record;
+	int vault = volume->vault;
 
-	named.inode = *inode;
-	tk_record_name(&named);
-	if (strcmp(named.name, record->name) &&
-	    renameat2(volume->vault, record->name, volume->vault, named.name, RENAME_NOREPLACE))
-		return -errno;
-	*record = named;
+	if (strcmp(named->name, record->name) &&
+	    renameat2(vault, record->name, vault, named->name, RENAME_NOREPLACE)) {
+		if (errno != EEXIST || renameat2(vault, record->name, vault, named->name, RENAME_EXCHANGE))
+			return -errno;
+		*ret_exchanged = true;
+	}
+	*record = *named;
 	return 0;
 }
 
@@ -84,10 +89,10 @@ static int note_unguarded(struct tk_agent *agent, struct tk_volume *volume, stru
 }
 
 static int recover_file(struct tk_agent *agent, struct tk_volume *volume, struct tk_record *record,
-			bool unguarded)
+			bool unguarded, bool *ret_exchanged)
 {
 	TK_AUTO_FD fd = tk_handle_open(volume, &record->handle, O_RDONLY | O_NOATIME | O_NONBLOCK);
-	struct tk_inode inode;
+	struct tk_record named = *record;
 	struct tk_file *file;
 	bool known, holds;
 	int err;
@@ -101,21 +106,21 @@ static int recover_file(struct tk_agent *agent, struct tk_volume *volume, struct
 	}
 	if (fd < 0)
 		return fd;
-	err = tk_inode_in(volume, fd, &inode);
-	if (!err)
-		err = name_anew(volume, record, &inode);
-	if (!err)
-		err = tk_file_make(volume, &inode, fd, &file);
+	err = tk_inode_in(volume, fd, &named.inode);
 	if (err)
 		return err;
+	tk_record_name(&named);
 	{
 		TK_HOLD(&agent->lock);
-		known = tk_file_find(agent, &inode);
+		known = tk_file_find(agent, &named.inode);
 	}
-	if (known) {
-		tk_file_free(file);
-		return -EEXIST;
-	}
+	if (known) /* taken over already, by an earlier try; or there are two of it */
+		return strcmp(named.name, record->name) ? -EBADMSG : 0;
+	err = name_anew(volume, record, &named, ret_exchanged);
+	if (!err)
+		err = tk_file_make(volume, &record->inode, fd, &file);
+	if (err)
+		return err;
 	holds = tk_record_holds(volume, record, fd) > 0;
 	if (unguarded && !holds)
 		err = note_unguarded(agent, volume, record);
@@ -129,8 +134,8 @@ static int recover_file(struct tk_agent *agent, struct tk_volume *volume, struct
 	return 0;
 }
 
-/* 0, also for what is reported and kept for good; -errno: try the volume again later. */
-static int recover_name(struct tk_agent *agent, struct tk_volume *volume, const char *name, bool unguarded)
+static int recover_record(struct tk_agent *agent, struct tk_volume *volume, const char *name, bool unguarded,
+			  bool *ret_exchanged)
 {
 	char aside[TK_RECORD_NAME + sizeof(DAMAGED)];
 	struct tk_record record;
@@ -150,10 +155,10 @@ static int recover_name(struct tk_agent *agent, struct tk_volume *volume, const 
 		return 0;
 	}
 	if (!err)
-		err = recover_file(agent, volume, &record, unguarded);
+		err = recover_file(agent, volume, &record, unguarded, ret_exchanged);
 	if (err == -ESTALE)
 		return tk_lost_add(volume, &record);
-	if (!err || err == -EEXIST) /* taken over already, by an earlier try */
+	if (!err)
 		return 0;
 	if (err == -EBADMSG && strncmp(name, DAMAGED, strlen(DAMAGED))) {
 		snprintf(aside, sizeof(aside), DAMAGED "%.*s", TK_RECORD_NAME - 1, name);
@@ -163,6 +168,20 @@ static int recover_name(struct tk_agent *agent, struct tk_volume *volume, const 
 		  tk_strerror(err));
 	atomic_store(&agent->set_aside, true); /* as far as its key goes */
 	return err == -EBADMSG ? 0 : err;
+}
+
+/* 0, also for what is reported and kept for good; -errno: try the volume again later. */
+static int recover_name(struct tk_agent *agent, struct tk_volume *volume, const char *name, bool unguarded)
+{
+	bool exchanged;
+	int err = 0;
+
+	/* Each exchange leaves one record more that has the right name, and another one here. */
+	do {
+		exchanged = false;
+		err = recover_record(agent, volume, name, unguarded, &exchanged) ?: err;
+	} while (exchanged);
+	return err;
 }
 
 /* Names first: turns that begin while the directory is being read would change it. */

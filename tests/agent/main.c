@@ -3,7 +3,7 @@
  * tests/agent/main.c - which of the agent's tests are run, on which filesystems.  As root:
  *	agent_test [PART] [FILESYSTEM...]
  * Without a part all on one filesystem after the other.  --quick crashes nothing, --defences does nothing but
- * that, --marks, --shield and --kept parts of it.  --crash is the crash matrix, --races many processes at the same files; with -sample, a little of it.
+ * that, --marks, --shield, --kept and --journal parts of it.  --crash is the crash matrix, --races many processes at the same files; with -sample, a little of it.
  * The same program is the agent, for the tests to start.
  */
 #include <stdio.h>
@@ -28,6 +28,7 @@ enum part {
 	MARKS,
 	SHIELD,
 	KEPT,
+	JOURNAL,
 	CRASH,
 	CRASH_SAMPLE,
 	WATCHDOG,
@@ -39,8 +40,8 @@ enum part {
 	PARTS,
 };
 static const char *const part_names[PARTS] = {
-	"",	   "--quick",	     "--defences", "--marks", "--shield", "--kept",	   "--crash",	      "--crash-sample", "--watchdog",
-	"--races", "--races-sample", "--limits",   "--limits-sample", "--rekey"};
+	"",	   "--quick",	     "--defences", "--marks", "--shield", "--kept",	   "--journal",	      "--crash", "--crash-sample",
+	"--watchdog", "--races", "--races-sample", "--limits",   "--limits-sample", "--rekey"};
 
 static void test_filesystem(const char *fs, enum part part)
 {
@@ -53,6 +54,9 @@ static void test_filesystem(const char *fs, enum part part)
 		break;
 	case KEPT:
 		kept_tests(fs);
+		break;
+	case JOURNAL:
+		journal_tests(fs);
 		break;
 	case WATCHDOG:
 		watchdog_tests(fs);
