@@ -197,8 +197,10 @@ static __always_inline __u32 tk_locate(struct tk_access *a, const struct tk_cont
 
 	tk_count(TK_COUNT_PLACE_WALKED);
 	where = tk_walk(a);
-	if (where != TK_INSIDE)
+	if (where != TK_INSIDE) {
+		a->guard = TK_NO_GUARD;
 		return where;
+	}
 	if (!(now->has_resources & 1 << slot)) {
 		a->state = TK_STATE_DEAD;
 		return TK_INSIDE;

@@ -164,7 +164,8 @@ static bool point(struct rig *rig, struct work *work, size_t fault, uint32_t at,
 	if (!check(ready(rig, work, (fault ^ work->operation) & 1), "%s: %s: set up", rig->fs, work->name))
 		return false;
 	if (!meet(rig, work, fault, at)) {
-		check(done(rig, work) && work_look(rig, work, SIZE_MAX) == CHANGED,
+		/* Again: what has been deleted is still kept for a moment, and then it is not. */
+		check(WAIT_FOR(done(rig, work)) && work_look(rig, work, SIZE_MAX) == CHANGED,
 		      "%s: %s: works without a fault", rig->fs, work->name);
 		return false;
 	}

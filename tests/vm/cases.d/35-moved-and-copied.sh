@@ -73,6 +73,9 @@ refused "and a stranger" EACCES stranger open-read $R/linked
 background "$CASE_DIR/holder" "$APP" --uid $STAFF open-then-read $R/linked "$CASE_DIR/go2"
 wait_until "open inside" 20 grep -q ^opened "$CASE_DIR/holder"
 refused "meanwhile by the name outside" EBUSY stranger open-read $D/outside/linked
+told() { "$TK" events --json | jq -e "select($1)" | grep -q .; }
+wait_until "the audit trail has it under its name on the filesystem, and no guard point's" 20 \
+	told '.path == "/outside/linked" and .guard == "" and .error == "EBUSY"'
 touch "$CASE_DIR/go2"
 settled
 reads "afterwards ciphertext" "data TAKA" stranger open-read $D/outside/linked
