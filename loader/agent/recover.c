@@ -54,8 +54,11 @@ static void begin(struct tk_agent *agent, struct tk_file *file, bool holds)
 	tk_kernel_state(agent->kernel, &file->inode, &state);
 	is_open = state == TK_OPEN || state == TK_OPEN_READ;
 	file->has_record = file->recovered = file->doubtful = true;
-	/* A file that the programs remember otherwise they have watched; a kept one is its payload, or something is wrong. */
-	file->strange = state == TK_SEALED || state == TK_KEPT || file->record.unguarded;
+	/*
+	 * An open file the programs have watched.  Any other state may be from an agent that has met the file like this one,
+	 * and died before torn.c could look.
+	 */
+	file->strange = !is_open || file->record.unguarded;
 	file->unguarded = file->record.unguarded;
 	if (is_open || file->record.state == TK_WRITABLE) {
 		/* Only the entry of an open file remembers whether it was written to. */

@@ -114,6 +114,44 @@ static void test_edited(struct rig *rig)
 	}
 }
 
+/* The first agent that meets the edit dies, at any of its steps; what the kernel knows of the file is from that one. */
+static void test_met_twice(struct rig *rig)
+{
+	static const char edit[] = "edited while nothing was guarded, and met twice";
+	struct fake_fault *fault = &rig->shared->fault;
+	/* The same steps on each filesystem: one of them is enough to see them all. */
+	unsigned int stride = strcmp(rig->fs, "ext4") ? 5 : 1, deaths = 0, later = 0;
+
+	for (uint32_t at = 1; later * stride < 4 && at < 60; at += stride) {
+		int found;
+
+		if (!check(agent_settle(rig) && kept_new(rig, "twice", 33) && crash(rig, "twice", false) &&
+				   put(rig, "twice", edit, sizeof(edit), 0, O_TRUNC),
+			   "%s: unguarded: edited, to be met twice", rig->fs))
+			return;
+		fault->steps = fault->fired = 0;
+		fault->at = at;
+		fault->kind = FAULT_KILL;
+		if (agent_start_quietly(rig))
+			WAIT_FOR(fault->fired || at_ease(rig));
+		if (is_taka(rig, "twice")) /* the edit is gone by then */
+			later++;
+		else
+			deaths += fault->fired;
+		fault->kind = FAULT_NONE;
+		agent_kill(rig);
+		check(agent_start(rig, NULL) && as_before(rig, "twice", 33), "%s: unguarded: put back after a death at step %u",
+		      rig->fs, at);
+		/* Two, when the first one died before it could know that it had kept it. */
+		found = kept_found(rig, edit, sizeof(edit));
+		check(found == 1 || found == 2, "%s: unguarded: the edit can be had after a death at step %u: %d", rig->fs, at,
+		      found);
+		agent_kill(rig);
+		check(agent_start(rig, NULL), "%s: unguarded: after being met twice", rig->fs);
+	}
+	check(deaths * stride >= 10 && later, "%s: unguarded: all steps were tried: %u", rig->fs, deaths);
+}
+
 /* A part of it, in whatever it was. */
 static void test_edited_in_part(struct rig *rig)
 {
@@ -347,6 +385,7 @@ static void test_renewal_cut_short(struct rig *rig)
 void kept_unguarded_tests(struct rig *rig)
 {
 	test_edited(rig);
+	test_met_twice(rig);
 	test_edited_in_part(rig);
 	test_no_room(rig);
 	test_unguarded_by_intent(rig);
