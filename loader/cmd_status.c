@@ -162,17 +162,17 @@ static void print_agent(const cJSON *agent)
 	}
 }
 
-static bool is_loaded(bool *ret_has_times, bool *ret_foreign)
+/* 0, or as of tk_kernel_open(). */
+static int look_at_kernel(bool *ret_has_times)
 {
 	struct tk_kernel *kernel;
 	int err = tk_kernel_open(&kernel);
 
-	*ret_foreign = err == -EPROTONOSUPPORT;
 	if (err)
-		return *ret_foreign;
+		return err;
 	*ret_has_times = tk_kernel_has_times(kernel);
 	tk_kernel_close(kernel);
-	return true;
+	return 0;
 }
 
 /* In the place of an agent that does not answer. */
@@ -189,9 +189,10 @@ static cJSON *no_agent(bool has_times)
 static int status(bool json)
 {
 	_cleanup_json_ cJSON *request = cJSON_CreateObject(), *answer = NULL;
-	bool has_times = false, foreign, loaded = is_loaded(&has_times, &foreign), ready;
-	int err = -ENOMEM;
+	bool has_times = false, loaded, ready;
+	int err = -ENOMEM, kernel_err = look_at_kernel(&has_times);
 
+	loaded = kernel_err != -ENOENT; /* or that cannot be told */
 	if (request && cJSON_AddStringToObject(request, "verb", verb))
 		err = tk_client_ask(NULL, request, &answer);
 	if (err == -EACCES || err == -EPERM)
@@ -207,9 +208,9 @@ static int status(bool json)
 			return tk_fail_err("print", "the status", err);
 		return ready ? TK_EXIT_DONE : TK_EXIT_FAILED;
 	}
-	printf("programs     %s\n", foreign  ? tk_kernel_strerror(-EPROTONOSUPPORT)
-				    : loaded ? "loaded"
-					     : "not loaded: nothing is guarded");
+	printf("programs     %s\n", !loaded       ? "not loaded: nothing is guarded"
+				    : kernel_err ? tk_kernel_strerror(kernel_err)
+						 : "loaded");
 	if (!strcmp(text(answer, "state"), "none"))
 		printf("agent        none%s\n", loaded ? ": contents of guarded files cannot be opened" : "");
 	else

@@ -84,7 +84,7 @@ static bool left_open(void)
 	int err = tk_kernel_open(&kernel);
 
 	if (err)
-		return err == -EPROTONOSUPPORT; /* cannot be told; otherwise half loaded: there never was an agent */
+		return err != -ENOENT; /* half loaded: there never was an agent; else it cannot be told */
 	left = tk_kernel_any_open(kernel);
 	tk_kernel_close(kernel);
 	return left;

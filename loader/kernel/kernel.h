@@ -48,8 +48,9 @@ struct tk_why {
 /* Opens, loads and pins programs and maps; attaches nothing.  -EEXIST when one is loaded already. */
 int tk_kernel_load(struct tk_kernel **ret_kernel, struct tk_why *ret_why);
 /*
- * Opens the maps of the loaded one by their pins.  -ENOENT when none is loaded, -EPROTONOSUPPORT when the maps are
- * those of a version with which this one does not agree on what they hold.
+ * Opens the maps of the loaded one by their pins.  -ENOENT: none is loaded, or a load or unload was cut off where nothing
+ * is guarded; with any other error a policy may be in force: -EPROTONOSUPPORT when the maps are those of a version with
+ * which this one does not agree on what they hold, -EUCLEAN when somebody has removed some.
  */
 int tk_kernel_open(struct tk_kernel **ret_kernel);
 /* Why it failed, and what to do where that is not plain. */

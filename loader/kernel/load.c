@@ -24,7 +24,7 @@
 #include "loader/kernel/internal.h"
 
 #define LINKS_DIR TK_BPFFS_DIR "/links"
-#define COMMAND_PIN TK_BPFFS_DIR "/command"
+#define COMMAND "command"
 #define IDENTIFY_PIN TK_BPFFS_DIR "/identify"
 
 const char *const tk_map_names[TK_MAP_COUNT] = {
@@ -114,7 +114,7 @@ static int pin_maps(struct tk_kernel *kernel)
 		if (kernel->maps[i] < 0)
 			return -errno;
 	}
-	err = bpf_program__pin(kernel->skeleton->progs.command, COMMAND_PIN);
+	err = bpf_program__pin(kernel->skeleton->progs.command, TK_BPFFS_DIR "/" COMMAND);
 	if (err)
 		return err;
 	kernel->command = fcntl(bpf_program__fd(kernel->skeleton->progs.command), F_DUPFD_CLOEXEC, 3);
@@ -201,36 +201,70 @@ int tk_kernel_attach(struct tk_kernel *kernel, struct tk_why *ret_why)
 	return 0;
 }
 
+static int open_pin(const char *name)
+{
+	char path[256];
+	int fd;
+
+	snprintf(path, sizeof(path), TK_BPFFS_DIR "/%s", name);
+	fd = bpf_obj_get(path);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Is there what this version knows?  Another one may have pinned more or less: so before anything else is looked for. */
+static int open_control(struct tk_kernel *kernel)
+{
+	int err;
+
+	kernel->maps[TK_MAP_CONTROL] = open_pin(tk_map_names[TK_MAP_CONTROL]);
+	if (kernel->maps[TK_MAP_CONTROL] < 0)
+		return kernel->maps[TK_MAP_CONTROL];
+	err = tk_kernel_map_control(kernel);
+	if (err)
+		return err;
+	if (!kernel->control->abi)
+		return -ENOENT; /* cut off in the midst of a load: nothing was attached */
+	return kernel->control->abi == TK_ABI ? 0 : -EPROTONOSUPPORT;
+}
+
+static bool any_link(void)
+{
+	struct dirent *entry = NULL;
+	DIR *d = opendir(LINKS_DIR);
+
+	while (d && (entry = readdir(d)) && entry->d_name[0] == '.')
+		;
+	if (d)
+		closedir(d);
+	return entry;
+}
+
 int tk_kernel_open(struct tk_kernel **ret_kernel)
 {
 	struct tk_kernel *kernel;
-	char path[256];
 	int err = tk_kernel_alloc(&kernel);
 
 	if (err)
 		return err;
 	tk_listen_to_libbpf();
-	for (size_t i = 0; i < TK_MAP_COUNT; i++) {
-		snprintf(path, sizeof(path), TK_BPFFS_DIR "/%s", tk_map_names[i]);
-		kernel->maps[i] = bpf_obj_get(path);
-		if (kernel->maps[i] < 0) {
-			err = -errno;
-			goto fail;
-		}
+	err = open_control(kernel);
+	for (size_t i = 0; !err && i < TK_MAP_COUNT; i++) {
+		if (kernel->maps[i] >= 0)
+			continue;
+		kernel->maps[i] = open_pin(tk_map_names[i]);
+		err = kernel->maps[i] < 0 ? kernel->maps[i] : 0;
 	}
-	kernel->command = bpf_obj_get(COMMAND_PIN);
-	if (kernel->command < 0) {
-		err = -errno;
-		goto fail;
+	if (!err) {
+		kernel->command = open_pin(COMMAND);
+		err = kernel->command < 0 ? kernel->command : 0;
 	}
-	err = tk_kernel_map_control(kernel);
-	if (!err && kernel->control->abi != TK_ABI)
-		err = -EPROTONOSUPPORT;
-	if (err)
-		goto fail;
-	*ret_kernel = kernel;
-	return 0;
-fail:
+	/* A load pins links last, an unload removes them first. */
+	if (err == -ENOENT && any_link())
+		err = -EUCLEAN;
+	if (!err) {
+		*ret_kernel = kernel;
+		return 0;
+	}
 	tk_kernel_close(kernel);
 	return err;
 }
@@ -242,6 +276,8 @@ const char *tk_kernel_strerror(int err)
 		return "no policy is loaded";
 	case -EPROTONOSUPPORT:
 		return "another version of takakrypt-bpf has loaded them: `unload` with that one, then `load`";
+	case -EUCLEAN:
+		return "some of their pins below " TK_BPFFS_DIR " are gone: `unload --force`, then `load`";
 	default:
 		return strerror(-err);
 	}

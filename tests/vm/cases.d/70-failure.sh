@@ -120,6 +120,8 @@ load
 reads "with the right key" "$TEXT" app open-read "$G/wrong"
 
 # Programs of a version with other maps: nothing is written into those.
+ended() { ! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' "/proc/$1/status"; }
+ready() { [ "$("$TK" status --json | jq -r .state)" = ready ]; }
 control() { bpftool -j map lookup pinned /sys/fs/bpf/takakrypt/control key 0 0 0 0 | jq -r '.value[]'; }
 put_control() { bpftool map update pinned /sys/fs/bpf/takakrypt/control key 0 0 0 0 value "$@"; }
 mapfile -t CONTROL < <(control)
@@ -131,7 +133,29 @@ check "says why" grep -q "another version of takakrypt-bpf has loaded them" <<<"
 check "status says it, too" grep -q "^programs .*another version" "$CASE_DIR/status"
 same "nothing has changed" "${foreign[*]}" "$(control | xargs)"
 refused "and guards on" EACCES stranger open-read "$G/file"
+# It may have pinned other maps as well; and somebody may have removed some: neither is taken for "nothing is loaded".
+PIN=/sys/fs/bpf/takakrypt/units
+mv $PIN /sys/fs/bpf/units
+"$TK" status >"$CASE_DIR/status"
+check "and with other maps" grep -q "^programs .*another version" "$CASE_DIR/status"
+background "$CASE_DIR/holder" "$APP" --uid $STAFF open-then-read "$G/wrong" "$CASE_DIR/go-unload"
+wait_until "a file is open" 20 grep -q ^opened "$CASE_DIR/holder"
+AGENT=$(agent_pid)
+kill -KILL "$AGENT"
+wait_until "the agent is dead" 10 ended "$AGENT"
+ends_with "unload, of another version with other maps" 1 "$TK" unload
+check "what is open stays guarded" grep -q "has left files unsealed" <<<"$OUTPUT"
 put_control "${CONTROL[@]}"
+"$TK" status >"$CASE_DIR/status"
+check "status of the same version" grep -q "^programs .*some of their pins" "$CASE_DIR/status"
+ends_with "unload, with a pin removed" 1 "$TK" unload
+refused "and guards on" EACCES stranger open-read "$G/file"
+mv /sys/fs/bpf/units $PIN
+"$TK" agent </dev/null >>"$CASE_DIR/agent" 2>&1 &
+wait_until "an agent is ready" 30 ready
+touch "$CASE_DIR/go-unload"
+wait_until "who had it open has read it" 20 grep -qx ok "$CASE_DIR/holder"
+settled
 permitted "reload, of the same version" "$TK" reload "$good"
 reads "as before" "$TEXT" app open-read "$G/wrong"
 
