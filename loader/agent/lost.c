@@ -76,6 +76,12 @@ static int remove_deleted(struct tk_agent *agent, struct tk_volume *volume, cons
 	enum tk_file_state state;
 	int err;
 
+	/* Before: without its record no later agent would ask the kernel for it. */
+	err = tk_kernel_state(agent->kernel, &lost->record.inode, &state);
+	if (!err && state != TK_SEALED)
+		err = tk_kernel_set_state(agent->kernel, &lost->record.inode, TK_SEALED);
+	if (err)
+		return err;
 	if (lost->record.this_boot) {
 		err = tk_volume_flush(volume); /* or the file might come back, and no record */
 		err = err ? err : tk_record_remove(volume, &lost->record);
@@ -86,8 +92,6 @@ static int remove_deleted(struct tk_agent *agent, struct tk_volume *volume, cons
 		if (!err)
 			tk_report_aside(agent, volume, name, file);
 	}
-	if (!err && !tk_kernel_state(agent->kernel, &lost->record.inode, &state) && state != TK_SEALED)
-		tk_kernel_set_state(agent->kernel, &lost->record.inode, TK_SEALED);
 	return err;
 }
 
