@@ -76,6 +76,8 @@ int tk_inode_in(const struct tk_volume *volume, int fd, struct tk_inode *ret_ino
 	inode.ino = st.st_ino;
 	if (!ioctl(fd, FS_IOC_GETVERSION, &version))
 		inode.igeneration = version;
+	else if (errno != ENOTTY && errno != EOPNOTSUPP && errno != ENOSYS)
+		return -errno; /* it is not another file for that */
 	else if (!tk_handle_of(fd, "", &handle) && handle.bytes == SHMEM_BYTES &&
 		 !memcmp(handle.data + 4, &inode.ino, 8))
 		memcpy(&inode.igeneration, handle.data, 4);
