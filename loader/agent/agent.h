@@ -109,7 +109,8 @@ struct tk_file {
 	bool settled_error;	   /* the failure was reported */
 	bool inside;		   /* all its names, as far as it has any: who writes it is judged */
 	bool recovered;		   /* the record is an earlier agent's: nobody has read all of it since */
-	bool strange;		   /* so is it what lies in the file: torn.c looks before it is put back */
+	bool strange;		   /* so is it what lies in the file, and its times */
+	bool unlooked;		   /* by torn.c, which is to look before the payload is put back */
 	bool printed;		   /* the next is of the record's payload, which was authentic then */
 	uint64_t print;
 	bool unguarded;		   /* with the administrator's consent: then the file's own content stays */

@@ -167,7 +167,7 @@ static int put_anew(struct tk_agent *agent, struct tk_file *file)
 
 	if (err)
 		return err;
-	file->doubtful = file->recovered = file->strange = true;
+	file->doubtful = file->recovered = file->strange = file->unlooked = true;
 	return tk_contents_put_back(agent, file, TK_RELEASE);
 }
 

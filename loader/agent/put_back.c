@@ -32,7 +32,8 @@ static bool keep(struct tk_agent *agent, struct tk_file *file, int fd)
 		return false;
 	file->writable = false;
 	file->must_encrypt = false;
-	file->sync_failed = file->doubtful = file->recovered = file->strange = file->unguarded = file->saved = file->renewing = false;
+	file->sync_failed = file->doubtful = file->recovered = file->strange = file->unlooked = file->unguarded = false;
+	file->saved = file->renewing = false;
 	return true;
 }
 
@@ -244,7 +245,7 @@ int tk_contents_put_back_by(struct tk_agent *agent, struct tk_file *file, int *f
 		return there ?: -EUCLEAN;
 	if (there > 0 && file->strange && !fstat(*fd, &st))
 		take_set_times(file, &st);
-	err = !there && file->strange ? tk_torn_yield(agent, file, *fd) : 0;
+	err = !there && file->unlooked ? tk_torn_yield(agent, file, *fd) : 0;
 	if (err < 0)
 		return err;
 	if (err) {

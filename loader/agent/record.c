@@ -91,7 +91,7 @@ int tk_file_sealed(struct tk_agent *agent, struct tk_file *file)
 	file->unsure = false;
 	file->must_encrypt = false;
 	file->sync_failed = file->recovered = file->doubtful = false;
-	file->strange = file->unguarded = file->saved = file->renewing = false;
+	file->strange = file->unlooked = file->unguarded = file->saved = file->renewing = false;
 	file->inside = false; /* until its next opener */
 	file->state = TK_SEALING; /* should the next line fail: put_back() tries it again */
 	return tk_file_set_state(agent, file, TK_SEALED);

@@ -27,11 +27,11 @@
 #define DRAFT "tmp-"
 
 /*
- * Device numbers change from boot to boot on some filesystems, and the name is made of one.  Subvolumes may even have
- * taken each other's: a record that has this one's name gets the former one in exchange, and is still to be recovered.
+ * Device numbers change from boot to boot on some filesystems, and the name is made of one.  Another record may have the
+ * name, from a boot with that number: it gets the former one in exchange, and is then to be recovered by that.
  */
 static int name_anew(struct tk_volume *volume, struct tk_record *record, const struct tk_record *named,
-		     bool *ret_exchanged)
+		     char *ret_taken)
 {
 	int vault = volume->vault;
 
@@ -39,7 +39,7 @@ static int name_anew(struct tk_volume *volume, struct tk_record *record, const s
 	    renameat2(vault, record->name, vault, named->name, RENAME_NOREPLACE)) {
 		if (errno != EEXIST || renameat2(vault, record->name, vault, named->name, RENAME_EXCHANGE))
 			return -errno;
-		*ret_exchanged = true;
+		memcpy(ret_taken, named->name, TK_RECORD_NAME);
 	}
 	*record = *named;
 	return 0;
@@ -55,10 +55,11 @@ static void begin(struct tk_agent *agent, struct tk_file *file, bool holds)
 	is_open = state == TK_OPEN || state == TK_OPEN_READ;
 	file->has_record = file->recovered = file->doubtful = true;
 	/*
-	 * An open file the programs have watched.  Any other state may be from an agent that has met the file like this one,
-	 * and died before torn.c could look.
+	 * A file that the programs remember otherwise they have watched; a kept one is its payload, or something is wrong.
+	 * But what they remember of one that is not open may be from an agent that has met it so, and died before torn.c could look.
 	 */
-	file->strange = !is_open || file->record.unguarded;
+	file->strange = state == TK_SEALED || state == TK_KEPT || file->record.unguarded;
+	file->unlooked = !is_open || file->record.unguarded;
 	file->unguarded = file->record.unguarded;
 	if (is_open || file->record.state == TK_WRITABLE) {
 		/* Only the entry of an open file remembers whether it was written to. */
@@ -92,7 +93,7 @@ static int note_unguarded(struct tk_agent *agent, struct tk_volume *volume, stru
 }
 
 static int recover_file(struct tk_agent *agent, struct tk_volume *volume, struct tk_record *record,
-			bool unguarded, bool *ret_exchanged)
+			bool unguarded, char *ret_taken)
 {
 	TK_AUTO_FD fd = tk_handle_open(volume, &record->handle, O_RDONLY | O_NOATIME | O_NONBLOCK);
 	struct tk_record named = *record;
@@ -119,7 +120,7 @@ static int recover_file(struct tk_agent *agent, struct tk_volume *volume, struct
 	}
 	if (known) /* taken over already, by an earlier try; or there are two of it */
 		return strcmp(named.name, record->name) ? -EBADMSG : 0;
-	err = name_anew(volume, record, &named, ret_exchanged);
+	err = name_anew(volume, record, &named, ret_taken);
 	if (!err)
 		err = tk_file_make(volume, &record->inode, fd, &file);
 	if (err)
@@ -138,7 +139,7 @@ static int recover_file(struct tk_agent *agent, struct tk_volume *volume, struct
 }
 
 static int recover_record(struct tk_agent *agent, struct tk_volume *volume, const char *name, bool unguarded,
-			  bool *ret_exchanged)
+			  char *ret_taken)
 {
 	char aside[TK_RECORD_NAME + sizeof(DAMAGED)];
 	struct tk_record record;
@@ -158,7 +159,7 @@ static int recover_record(struct tk_agent *agent, struct tk_volume *volume, cons
 		return 0;
 	}
 	if (!err)
-		err = recover_file(agent, volume, &record, unguarded, ret_exchanged);
+		err = recover_file(agent, volume, &record, unguarded, ret_taken);
 	if (err == -ESTALE)
 		return tk_lost_add(volume, &record);
 	if (!err)
@@ -173,17 +174,24 @@ static int recover_record(struct tk_agent *agent, struct tk_volume *volume, cons
 	return err == -EBADMSG ? 0 : err;
 }
 
-/* 0, also for what is reported and kept for good; -errno: try the volume again later. */
-static int recover_name(struct tk_agent *agent, struct tk_volume *volume, const char *name, bool unguarded)
+/*
+ * 0, also for what is reported and kept for good; -errno: try the volume again later.  Each exchange leaves one record
+ * more with its right name, and another one under this.  The former is a worker's by then: its name is not for us any more.
+ */
+static int recover_name(struct tk_agent *agent, struct tk_volume *volume, char **names, size_t count, bool unguarded)
 {
-	bool exchanged;
 	int err = 0;
 
-	/* Each exchange leaves one record more that has the right name, and another one here. */
-	do {
-		exchanged = false;
-		err = recover_record(agent, volume, name, unguarded, &exchanged) ?: err;
-	} while (exchanged);
+	for (size_t exchanges = 0; exchanges < count; exchanges++) {
+		char taken[TK_RECORD_NAME] = "";
+
+		err = recover_record(agent, volume, names[0], unguarded, taken) ?: err;
+		if (!*taken)
+			break;
+		for (size_t i = 1; i < count; i++)
+			if (!strcmp(names[i], taken))
+				*names[i] = '\0';
+	}
 	return err;
 }
 
@@ -263,8 +271,8 @@ int tk_recover(struct tk_agent *agent, struct tk_volume *volume)
 		return -errno;
 	err = list(volume, &names, &count);
 	for (size_t i = 0; i < count; i++) {
-		if (!err)
-			failed = recover_name(agent, volume, names[i], unguarded) ?: failed;
+		if (!err && *names[i])
+			failed = recover_name(agent, volume, names + i, count - i, unguarded) ?: failed;
 		free(names[i]);
 	}
 	free(names);
