@@ -168,7 +168,7 @@ struct ring {
 static void on_event(void *ctx, const struct tk_event *event)
 {
 	const struct ring *ring = ctx;
-	const char *path = "?", *name = "?";
+	const char *path = event->guard == TK_NO_GUARD ? "" : "?", *name = path;
 	_cleanup_free_ char *line = NULL;
 
 	for (size_t i = 0; ring->places && i < ring->places->count; i++) {

@@ -229,13 +229,14 @@ static int open_control(struct tk_kernel *kernel)
 
 static bool any_link(void)
 {
-	struct dirent *entry = NULL;
+	struct dirent *entry;
 	DIR *d = opendir(LINKS_DIR);
 
-	while (d && (entry = readdir(d)) && entry->d_name[0] == '.')
+	if (!d)
+		return errno != ENOENT;
+	while ((entry = readdir(d)) && entry->d_name[0] == '.')
 		;
-	if (d)
-		closedir(d);
+	closedir(d);
 	return entry;
 }
 
@@ -277,7 +278,7 @@ const char *tk_kernel_strerror(int err)
 	case -EPROTONOSUPPORT:
 		return "another version of takakrypt-bpf has loaded them: `unload` with that one, then `load`";
 	case -EUCLEAN:
-		return "some of their pins below " TK_BPFFS_DIR " are gone: `unload --force`, then `load`";
+		return "some of their pins below " TK_BPFFS_DIR " are gone: `unload` (--force if that refuses), then `load`";
 	default:
 		return strerror(-err);
 	}

@@ -120,7 +120,8 @@ load
 reads "with the right key" "$TEXT" app open-read "$G/wrong"
 
 # Programs of a version with other maps: nothing is written into those.
-ended() { ! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' "/proc/$1/status"; }
+# A dead process may wait for its parent, but not for threads of its own, which hold its sockets.
+ended() { ! kill -0 "$1" 2>/dev/null || { grep -q '^State:.Z' "/proc/$1/status" && [ "$(ls "/proc/$1/task")" = "$1" ]; }; }
 ready() { [ "$("$TK" status --json | jq -r .state)" = ready ]; }
 control() { bpftool -j map lookup pinned /sys/fs/bpf/takakrypt/control key 0 0 0 0 | jq -r '.value[]'; }
 put_control() { bpftool map update pinned /sys/fs/bpf/takakrypt/control key 0 0 0 0 value "$@"; }
