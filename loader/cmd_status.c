@@ -192,7 +192,7 @@ static int status(bool json)
 	bool has_times = false, loaded, ready;
 	int err = -ENOMEM, kernel_err = look_at_kernel(&has_times);
 
-	loaded = kernel_err != -ENOENT; /* or that cannot be told */
+	loaded = !kernel_err || kernel_err == -EPROTONOSUPPORT || kernel_err == -EUCLEAN;
 	if (request && cJSON_AddStringToObject(request, "verb", verb))
 		err = tk_client_ask(NULL, request, &answer);
 	if (err == -EACCES || err == -EPERM)
@@ -200,7 +200,10 @@ static int status(bool json)
 	if (err) /* nobody listens */
 		answer = no_agent(has_times);
 	cJSON_DeleteItemFromObjectCaseSensitive(answer, "ok");
-	cJSON_AddBoolToObject(answer, "loaded", loaded);
+	if (loaded || kernel_err == -ENOENT)
+		cJSON_AddBoolToObject(answer, "loaded", loaded);
+	else
+		cJSON_AddNullToObject(answer, "loaded"); /* cannot be told */
 	ready = loaded && !strcmp(text(answer, "state"), "ready");
 	if (json) {
 		err = tk_json_print(answer);
@@ -208,9 +211,11 @@ static int status(bool json)
 			return tk_fail_err("print", "the status", err);
 		return ready ? TK_EXIT_DONE : TK_EXIT_FAILED;
 	}
-	printf("programs     %s\n", !loaded       ? "not loaded: nothing is guarded"
-				    : kernel_err ? tk_kernel_strerror(kernel_err)
-						 : "loaded");
+	if (kernel_err == -ENOENT)
+		printf("programs     not loaded: nothing is guarded\n");
+	else
+		printf("programs     %s%s\n", loaded ? "" : "cannot be told: ",
+		       kernel_err ? tk_kernel_strerror(kernel_err) : "loaded");
 	if (!strcmp(text(answer, "state"), "none"))
 		printf("agent        none%s\n", loaded ? ": contents of guarded files cannot be opened" : "");
 	else

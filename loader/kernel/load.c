@@ -217,6 +217,8 @@ static int open_control(struct tk_kernel *kernel)
 	int err;
 
 	kernel->maps[TK_MAP_CONTROL] = open_pin(tk_map_names[TK_MAP_CONTROL]);
+	if (kernel->maps[TK_MAP_CONTROL] == -ENOSYS)
+		return -ENOENT; /* a kernel without bpf(2) */
 	if (kernel->maps[TK_MAP_CONTROL] < 0)
 		return kernel->maps[TK_MAP_CONTROL];
 	err = tk_kernel_map_control(kernel);

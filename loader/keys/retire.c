@@ -160,10 +160,12 @@ static int check_agent(struct job *job)
 		err = tk_client_ask(NULL, request, &job->agent);
 	if (err == -ENOENT || err == -ECONNREFUSED) {
 		err = tk_kernel_open(&kernel);
-		if (err == -ENOENT || (err == -EACCES && geteuid() != 0))
+		if (err == -ENOENT || ((err == -EACCES || err == -EPERM) && geteuid() != 0))
 			return TK_EXIT_DONE; /* tk_unfinished_any() looks at what an earlier one left */
 		if (!err)
 			tk_kernel_close(kernel);
+		else if (err != -EPROTONOSUPPORT && err != -EUCLEAN)
+			return tk_fail_err("retire: find out whether a policy is in force for", job->dir, err);
 		return tk_fail(job->what, job->dir,
 			       "a policy is in force, and no agent runs that could be asked",
 			       "start the agent");
