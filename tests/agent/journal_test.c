@@ -195,7 +195,7 @@ static void test_unreadable(struct rig *rig)
 	agent_stop(rig);
 }
 
-/* Records are named after device numbers, which subvolumes may have exchanged when the machine comes up again. */
+/* Records are named after device numbers, which may be others when the machine comes up again: a name may be another's. */
 static void test_exchanged_names(struct rig *rig)
 {
 	static const char *const names[] = {"n0", "n1", "n2"};
